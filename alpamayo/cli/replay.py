@@ -1,0 +1,141 @@
+"""``alpamayo replay``: verify a recorded episode, or turn it into a web page or a video."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+HELP = "Look at recorded episodes: re-simulate and verify them, write a web page or a video."
+EPILOG = """\
+examples:
+  alpamayo replay runs/eval-... --verify
+  alpamayo replay cut_in-1000003.replay --html cut_in.html
+  alpamayo replay before.replay after.replay --html side_by_side.html
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EPILOG
+    add = parser.add_argument
+    add(
+        "target",
+        nargs="+",
+        metavar="FILE|RUN",
+        help="replay files, or a run directory with replays",
+    )
+    add("--verify", action="store_true", help="re-simulate and compare every state")
+    add("--html", metavar="OUT", help="write a self-contained page (two files: side by side)")
+    add("--video", metavar="OUT", help="write a VP9 video (OUT ends with .webm)")
+    add("--json", action="store_true", help="print one JSON document on stdout and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    from alpamayo.replay.record import read_replay
+    from alpamayo.types import CheckFailed
+
+    files = _files(args.target)
+    replays = [(file, read_replay(file)) for file in files]
+    documents: list[dict[str, Any]] = [{"file": str(f), **_summary(r)} for f, r in replays]
+    mismatch = None
+    if args.verify:
+        from alpamayo.replay.verify import verify
+
+        for file, document in zip(files, documents, strict=True):
+            try:
+                document["verified"] = True
+                document["decisions_verified"] = verify(file).decisions
+            except CheckFailed as error:
+                document["verified"], document["error"] = False, str(error)
+                mismatch = mismatch or str(error)
+    written = [*_write_html(args.html, replays), *_write_video(args.video, replays)]
+    if args.json:
+        print(json.dumps({"replays": documents, "written": [str(p) for p in written]}))
+    else:
+        for document in documents:
+            print(_line(document))
+        for path in written:
+            print(f"wrote {path}")
+        if not args.verify or not written:
+            print(f"next: {_next(files, args)}")
+    if mismatch is not None:
+        raise CheckFailed(mismatch)
+    return 0
+
+
+def _next(files: list[Path], args: argparse.Namespace) -> str:
+    if not args.verify:
+        return f"alpamayo replay {' '.join(args.target)} --verify"
+    return f"alpamayo replay {files[0]} --html {files[0].with_suffix('.html').name}"
+
+
+def _files(targets: list[str]) -> list[Path]:
+    """Replay files; a run directory stands for all replays in it."""
+    from alpamayo.replay.record import SUFFIX
+    from alpamayo.types import RequestError
+
+    files: list[Path] = []
+    for target in targets:
+        path = Path(target)
+        if path.is_dir():
+            found = sorted(path.rglob(f"*{SUFFIX}"))
+            if not found:
+                raise RequestError(f"{target}: expected replays (*{SUFFIX}) in this directory")
+            files += found
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise RequestError(f"{target}: no such file; expected a replay or a run directory")
+    return files
+
+
+def _summary(replay: Any) -> dict[str, Any]:
+    header = replay.header
+    return {
+        "scenario": header.scenario.id,
+        "seed": header.scenario.seed,
+        "policy": header.policy,
+        "weights_version": header.weights_version,
+        "end": header.result.end,
+        "at_fault": header.result.at_fault,
+        "decisions": replay.decisions,
+        "final_hash": header.state_hashes[-1],
+    }
+
+
+def _line(document: dict[str, Any]) -> str:
+    end = document["end"] + (" at fault" if document["at_fault"] else "")
+    text = (
+        f"{document['file']}: {document['scenario']} seed {document['seed']}, "
+        f"{document['policy']}, "
+        f"{document['decisions']} decisions, {end}"
+    )
+    if document.get("verified"):
+        return f"{text}: verified, every state the same"
+    return text + (": NOT the same" if "error" in document else "")
+
+
+def _write_html(out: str | None, replays: list[tuple[Path, Any]]) -> list[Path]:
+    """One page for one replay or a pair of the same episode; else OUT is a directory with a page
+    for each.
+    """
+    from alpamayo.replay.html import write_html
+
+    if out is None:
+        return []
+    episodes = {(r.header.scenario.id, r.header.scenario.seed) for _, r in replays}
+    if len(replays) == 1 or (len(replays) == 2 and len(episodes) == 1):
+        return [write_html(out, [r for _, r in replays])]
+    return [write_html(Path(out) / f"{file.stem}.html", [r]) for file, r in replays]
+
+
+def _write_video(out: str | None, replays: list[tuple[Path, Any]]) -> list[Path]:
+    if out is None:
+        return []
+    from alpamayo.replay.topdown import write_video
+    from alpamayo.types import RequestError
+
+    if len(replays) != 1:
+        raise RequestError(f"--video: expected one replay file, got {len(replays)}")
+    return [write_video(out, replays[0][1])]

@@ -1,0 +1,322 @@
+"""Typed settings of every run; the one place where their defaults live.
+
+A YAML file of ``configs/`` overrides them and ``key=value`` words of the command line override
+both. Each class is frozen; ``load_config`` returns a resolved object whose every value was checked.
+Ranges stand beside the default they limit; relations between settings are in ``relations``. The
+simulator's own settings keep their defaults in ``sim.config``; only their ranges are here.
+
+Imports neither torch nor ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from alpamayo.config_load import Bounds, number, read_config, to_yaml
+from sim.config import SimConfig
+
+__all__ = [
+    "CONFIG_KINDS",
+    "CheckpointConfig",
+    "DecodeConfig",
+    "DemoConfig",
+    "EvalConfig",
+    "ExpertConfig",
+    "InLoopEvalConfig",
+    "LearnerConfig",
+    "PolicyConfig",
+    "ReportConfig",
+    "RolloutConfig",
+    "RunConfig",
+    "WarmstartConfig",
+    "decode_options",
+    "load_config",
+    "relations",
+    "to_yaml",
+]
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """How plans are decoded, see ``policies.vlm.decode``.
+
+    ``mode``: ``executed_first`` (block diffusion; the step that will be driven in round 1, the rest
+    in ``rounds - 1`` more), ``sequential`` (a token per round), ``threshold`` (whatever is surer
+    than ``threshold``) or ``ar``. ``select``: ``sample`` at ``temperature``, ``greedy``, or
+    ``expected`` (the mean over the bins).
+    """
+
+    mode: Literal["executed_first", "sequential", "threshold", "ar"] = "executed_first"
+    rounds: int = number(2, ge=1, le=64)
+    temperature: float = number(1.0, ge=0.0, le=10.0)
+    select: Literal["sample", "greedy", "expected"] = "sample"
+    threshold: float = number(0.9, gt=0.0, le=1.0)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """``init``: a checkpoint directory, or ``shipped`` for the weights that come along."""
+
+    init: str = "shipped"
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """Worker processes and what each steps; ``group_size`` worlds share a scenario start."""
+
+    workers: int = number(2, ge=1, le=4096)
+    worlds_per_worker: int = number(64, ge=1, le=65536)
+    group_size: int = number(8, ge=1, le=1024)
+    suite: str = "train"
+    timeout_s: float = number(300.0, gt=0.0)
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """Clipped policy-gradient update on the exact trace likelihood.
+
+    The learning rate falls linearly to ``lr_end`` times ``lr`` at the last iteration.
+
+    ``advantage``: ``gae`` uses the value head, ``group`` compares the members of a group.
+    ``kl_weight`` ties the policy to the weights it started from.
+    """
+
+    iterations: int = number(30, ge=1)
+    epochs: int = number(2, ge=1, le=64)
+    minibatch: int = number(640, ge=1)
+    lr: float = number(1.5e-4, gt=0.0, le=1.0)
+    lr_end: float = number(1.0, gt=0.0, le=1.0)
+    clip: float = number(0.2, gt=0.0, lt=1.0)
+    gamma: float = number(0.97, gt=0.0, le=1.0)
+    gae_lambda: float = number(0.95, ge=0.0, le=1.0)
+    advantage: Literal["group", "gae"] = "gae"
+    kl_weight: float = number(0.005, ge=0.0)
+    kl_fraction: float = number(0.25, gt=0.0, le=1.0)
+    scored_rounds: int = number(1, ge=1, le=64)
+    keep_fraction: float = number(1.0, gt=0.0, le=1.0)
+    value_weight: float = number(0.5, ge=0.0)
+    value_lr: float = number(1e-3, gt=0.0, le=1.0)
+    entropy_weight: float = number(0.0, ge=0.0)
+    max_grad_norm: float = number(1.0, gt=0.0)
+    threads: int = number(2, ge=1, le=1024)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    freeze_vision: bool = False
+
+
+@dataclass(frozen=True)
+class InLoopEvalConfig:
+    """Evaluation on the way: ``episodes`` of ``suite`` every ``every`` iterations (0 = never)."""
+
+    suite: str = "heldout"
+    episodes: int = number(64, ge=1)
+    every: int = number(10, ge=0)
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """A checkpoint after every ``every`` iterations; the last iteration always makes one."""
+
+    every: int = number(5, ge=1)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """``alpamayo train``."""
+
+    name: str = "train"
+    seed: int = number(0, ge=0, lt=1_000_000)
+    run_root: str = "runs"
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    sim: SimConfig = field(default_factory=SimConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    eval: InLoopEvalConfig = field(default_factory=InLoopEvalConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """The demo's before/after comparison: paired episodes, ``batch`` worlds stepped together."""
+
+    suite: str = "heldout"
+    episodes: int = number(320, ge=2)
+    batch: int = number(64, ge=1)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+
+
+@dataclass(frozen=True)
+class DemoConfig(RunConfig):
+    """``alpamayo demo``: everything of a training run, and the report around it."""
+
+    name: str = "demo"
+    report: ReportConfig = field(default_factory=ReportConfig)
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """Disturbances while the expert drives, so that the recordings hold recoveries too.
+
+    In ``probability`` of the decisions, normal noise of ``accel_mps2`` and ``lateral_accel_mps2``
+    is added to what is executed; what is learned stays the expert's own plan.
+    """
+
+    probability: float = number(0.4, ge=0.0, le=1.0)
+    accel_mps2: float = number(1.2, ge=0.0, le=8.0)
+    lateral_accel_mps2: float = number(1.0, ge=0.0, le=7.0)
+
+
+@dataclass(frozen=True)
+class WarmstartConfig:
+    """``alpamayo warmstart``: the expert drives, then joint AR + ``diffusion_weight`` x diffusion
+    fine-tuning.
+
+    ``init``: a checkpoint directory to go on from; empty = fresh weights of ``size``.
+    ``recordings``: a folder that keeps the recorded driving (gigabytes) and is read instead of
+    driving again if it already holds any; empty = inside the run directory, deleted at the end.
+    """
+
+    name: str = "warmstart"
+    seed: int = number(0, ge=0, lt=1_000_000)
+    run_root: str = "runs"
+    size: str = "tiny"
+    init: str = ""
+    suite: str = "realistic"
+    episodes: int = number(2000, ge=1)
+    validation_episodes: int = number(200, ge=1)
+    recordings: str = ""
+    epochs: int = number(20, ge=1)
+    batch: int = number(128, ge=1)
+    lr: float = number(1e-3, gt=0.0, le=1.0)
+    weight_decay: float = number(0.01, ge=0.0, le=1.0)
+    warmup_steps: int = number(100, ge=0)
+    patience: int = number(2, ge=1)
+    diffusion_weight: float = number(0.3, ge=0.0)
+    max_grad_norm: float = number(1.0, gt=0.0)
+    threads: int = number(2, ge=1, le=1024)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    expert: ExpertConfig = field(default_factory=ExpertConfig)
+    sim: SimConfig = field(default_factory=SimConfig)
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """``alpamayo eval``: ``episodes`` of ``suite``; the first ``replays`` of them are recorded (0 =
+    none).
+    """
+
+    name: str = "eval"
+    seed: int = number(0, ge=0, lt=1_000_000)
+    run_root: str = "runs"
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    suite: str = "heldout"
+    episodes: int = number(320, ge=1)
+    batch: int = number(64, ge=1)
+    replays: int = number(4, ge=0)
+    threads: int = number(2, ge=1, le=1024)
+    sim: SimConfig = field(default_factory=SimConfig)
+
+
+CONFIG_KINDS: dict[str, type] = {
+    "train": RunConfig,
+    "demo": DemoConfig,
+    "warmstart": WarmstartConfig,
+    "eval": EvalConfig,
+}
+
+# Ranges of the simulator's settings, (class, field) -> bounds. Weights of reward terms are never
+# negative.
+SIM_BOUNDS: dict[tuple[str, str], Bounds] = {
+    ("SimConfig", "tick_s"): Bounds(gt=0.0, le=0.5),
+    ("SimConfig", "decision_s"): Bounds(gt=0.0, le=5.0),
+    ("SimConfig", "latency_s"): Bounds(ge=0.0, le=5.0),
+    ("SimConfig", "plan_steps"): Bounds(ge=1, le=64),
+    ("SimConfig", "plan_step_s"): Bounds(gt=0.0, le=5.0),
+    ("SimConfig", "max_actors"): Bounds(ge=1, le=256),
+    ("SimConfig", "max_accel_mps2"): Bounds(gt=0.0, le=20.0),
+    ("SimConfig", "max_brake_mps2"): Bounds(gt=0.0, le=20.0),
+    ("SimConfig", "max_curvature_per_m"): Bounds(gt=0.0, le=1.0),
+    ("SimConfig", "max_lateral_accel_mps2"): Bounds(gt=0.0, le=20.0),
+    ("SimConfig", "actuator_lag_s"): Bounds(ge=0.0, le=5.0),
+    ("RigConfig", "width_px"): Bounds(ge=14, le=4096),
+    ("RigConfig", "height_px"): Bounds(ge=14, le=4096),
+    ("RigConfig", "hfov_deg"): Bounds(gt=1.0, lt=170.0),
+    ("RigConfig", "mount_height_m"): Bounds(gt=0.0, le=10.0),
+    ("RigConfig", "mount_x_m"): Bounds(ge=-5.0, le=5.0),
+    ("RigConfig", "pitch_down_deg"): Bounds(ge=-45.0, le=45.0),
+    ("RigConfig", "frames"): Bounds(ge=1, le=16),
+    ("RigConfig", "frame_gap_s"): Bounds(gt=0.0, le=5.0),
+    ("RewardConfig", "*"): Bounds(ge=0.0),
+}
+
+
+def relations(config: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(keys, what was expected of the first) for every relation between settings that does not
+    hold.
+    """
+    sim: SimConfig = config.sim
+    ticks = sim.decision_s / sim.tick_s
+    if abs(ticks - round(ticks)) > 1e-6 or round(ticks) < 1:
+        yield (
+            ("sim.decision_s", "sim.tick_s"),
+            f"expected a multiple of sim.tick_s = {sim.tick_s:g}, got {sim.decision_s:g}",
+        )
+    if sim.latency_s > sim.decision_s:
+        yield (
+            ("sim.latency_s", "sim.decision_s"),
+            f"expected at most sim.decision_s = {sim.decision_s:g}, got {sim.latency_s:g}",
+        )
+    horizon_s = sim.plan_steps * sim.plan_step_s
+    if horizon_s < sim.decision_s + sim.latency_s:
+        yield (
+            ("sim.plan_steps", "sim.plan_step_s", "sim.decision_s", "sim.latency_s"),
+            f"expected a plan of at least decision + latency, got {horizon_s:g} s",
+        )
+    for key, decode in _decodes(config):
+        if decode.rounds > 2 * sim.plan_steps:
+            yield (
+                (f"{key}.rounds", "sim.plan_steps"),
+                f"expected at most the {2 * sim.plan_steps} tokens of a plan, got {decode.rounds}",
+            )
+    if isinstance(config, RunConfig):
+        rollout = config.rollout
+        if rollout.worlds_per_worker % rollout.group_size:
+            yield (
+                ("rollout.worlds_per_worker", "rollout.group_size"),
+                f"expected a multiple of rollout.group_size = {rollout.group_size}, "
+                f"got {rollout.worlds_per_worker}",
+            )
+        if config.learner.advantage == "group" and rollout.group_size < 2:
+            yield (
+                ("rollout.group_size", "learner.advantage"),
+                "expected at least 2 with learner.advantage = group, got 1",
+            )
+
+
+def _decodes(config: Any) -> Iterator[tuple[str, DecodeConfig]]:
+    if hasattr(config, "policy"):
+        yield "policy.decode", config.policy.decode
+    if hasattr(config, "report"):
+        yield "report.decode", config.report.decode
+
+
+def load_config(
+    kind: str, path: str | None = None, dotlist: list[str] | tuple[str, ...] = ()
+) -> Any:
+    """Defaults, then the YAML file at ``path`` if any, then ``key=value`` words; checked, resolved
+    and frozen.
+
+    ``kind`` is a key of CONFIG_KINDS. Raises RequestError naming file and line, or the word of the
+    command line.
+    """
+    return read_config(
+        CONFIG_KINDS[kind], path, dotlist, extra_bounds=SIM_BOUNDS, relations=relations
+    )
+
+
+def decode_options(decode: DecodeConfig) -> dict[str, Any]:
+    """Keyword options of ``policies.registry.load_policy`` and ``policies.vlm.VLMPolicy``."""
+    return asdict(decode)

@@ -1,0 +1,1 @@
+"""Evaluation: run episodes, in one process or many, compare paired results, write the report."""

@@ -1,0 +1,253 @@
+"""What ``alpamayo eval`` does, step by step: check, drive, record, report."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from alpamayo.evaluation.compare import Comparison, Key, compare, episode_key, summarise
+from alpamayo.evaluation.parallel import evaluate
+from alpamayo.evaluation.report import ReportFiles, ReportInput, load_report, write_report
+from alpamayo.evaluation.runner import EpisodeLog
+from alpamayo.log import Progress
+from alpamayo.metrics import is_failure
+from alpamayo.run_dir import RunDir
+from alpamayo.types import EpisodeResult, RequestError, Scenario
+from sim.config import SimConfig
+
+
+@dataclass(frozen=True)
+class EvalRequest:
+    """A checked request: everything that can be wrong was looked at before anything is written."""
+
+    config: Any  # alpamayo.config.EvalConfig
+    policy_spec: str
+    decode: dict[str, Any]
+    scenarios: tuple[Scenario, ...]
+    processes: int
+    expert_reference: bool
+    baseline: tuple[str, list[EpisodeResult], list[EpisodeResult]] | None
+
+    @classmethod
+    def prepare(
+        cls, config: Any, *, processes: int, expert_reference: bool, baseline: str | None
+    ) -> EvalRequest:
+        from alpamayo.config import decode_options
+        from alpamayo.paths import resolve_policy
+        from policies.registry import NAMED_POLICIES, load_policy
+        from scenarios.suites import load_suite
+
+        spec = resolve_policy(config.policy.init)
+        decode = {} if spec in NAMED_POLICIES else decode_options(config.policy.decode)
+        load_policy(spec, **decode)  # a bad checkpoint shows here, in one line, not in a worker
+        scenarios = tuple(load_suite(config.suite).draw(config.episodes))
+        repeated = len(scenarios) - len({(s.id, s.seed) for s in scenarios})
+        if repeated:
+            raise RequestError(
+                f"suite {config.suite}: {config.episodes} episodes repeat {repeated} of its seeds; "
+                f"expected at most {config.episodes - repeated} episodes"
+            )
+        before = None if baseline is None else _load_baseline(baseline, scenarios)
+        return cls(config, spec, decode, scenarios, processes, expert_reference, before)
+
+    @property
+    def drives_expert(self) -> bool:
+        """Whether the expert has to be driven for reference (not if it is the policy or the
+        baseline knows it).
+        """
+        known = self.baseline is not None and bool(self.baseline[2])
+        return self.expert_reference and self.policy_spec != "expert" and not known
+
+    @property
+    def total(self) -> int:
+        return len(self.scenarios) * (2 if self.drives_expert else 1)
+
+
+@dataclass(frozen=True)
+class EvalOutcome:
+    comparison: Comparison
+    files: ReportFiles
+    replays: tuple[Path, ...]
+    results: tuple[EpisodeResult, ...]
+
+    @property
+    def all_failed(self) -> bool:
+        return all(r.end == "failed" for r in self.results)
+
+    @property
+    def first_error(self) -> str:
+        return next((r.error for r in self.results if r.error), "")
+
+
+def _load_baseline(
+    path: str, scenarios: Sequence[Scenario]
+) -> tuple[str, list[EpisodeResult], list[EpisodeResult]]:
+    """(name, its episodes, its expert's episodes), in the order of ``scenarios``."""
+    roles = load_report(path)
+    rows = roles.get("after") or roles.get("before") or []
+    table = {episode_key(r): r for r in rows}
+    missing = [s for s in scenarios if (s.id, s.seed) not in table]
+    if missing:
+        raise RequestError(
+            f"{path}: expected an evaluation of the same episodes; it lacks {len(missing)}, "
+            f"first {missing[0].id} seed {missing[0].seed}"
+        )
+    experts = {episode_key(r): r for r in roles.get("expert", [])}
+    expert = [experts[k] for s in scenarios if (k := (s.id, s.seed)) in experts]
+    name = Path(path).name.removesuffix(".json")
+    ordered = [table[(s.id, s.seed)] for s in scenarios]
+    return name, ordered, expert if len(expert) == len(scenarios) else []
+
+
+def run_eval(request: EvalRequest, run_dir: RunDir, progress: Progress) -> EvalOutcome:
+    """Drive, record replays, write the report into ``run_dir``."""
+    config = request.config
+    logs: dict[int, EpisodeLog] = {}
+    results = evaluate(
+        request.policy_spec,
+        request.scenarios,
+        without_camera(config.sim) if not request.decode else config.sim,
+        decode=request.decode,
+        processes=request.processes,
+        batch=config.batch,
+        seed=config.seed,
+        progress=lambda done, _: progress.update(done),
+        on_replay=logs.__setitem__ if config.replays else None,
+    )
+    expert: list[EpisodeResult] = request.baseline[2] if request.baseline else []
+    if request.policy_spec == "expert":
+        expert = results
+    elif request.drives_expert:
+        progress.say("driving the privileged expert on the same episodes")
+        expert = evaluate(
+            "expert",
+            request.scenarios,
+            without_camera(config.sim),
+            processes=request.processes,
+            batch=config.batch,
+            progress=lambda done, _: progress.update(len(results) + done),
+        )
+    name = policy_name(config.policy.init)
+    links, files = record_replays(
+        run_dir.replays_dir,
+        logs,
+        results,
+        config.replays,
+        config.sim,
+        policy=name,
+        decode=request.decode,
+    )
+    if request.baseline is not None:
+        before, after = request.baseline[1], results
+        comparison = compare(
+            before, after, expert=expert or None, names=(request.baseline[0], name)
+        )
+    else:
+        before, after = results, []
+        comparison = summarise(results, name=name, expert=expert or None)
+    report = ReportInput(
+        title=f"{name} on {config.suite}",
+        comparison=comparison,
+        before=before,
+        after=after,
+        expert=expert,
+        settings=_settings(request),
+        decoding=describe_decoding(request.decode),
+        replays=links,
+        commands=[_command(request)],
+    )
+    return EvalOutcome(comparison, write_report(run_dir.path, report), tuple(files), tuple(results))
+
+
+def without_camera(config: SimConfig) -> SimConfig:
+    """Drivers that see the state need no images."""
+    return replace(config, rig=None)
+
+
+def policy_name(spec: str) -> str:
+    """``shipped`` and the names stay; a checkpoint is called by its last folders."""
+    parts = [p for p in Path(spec).parts if p not in ("/", "..", ".", "checkpoints", "runs")]
+    return "/".join(parts[-2:]) if len(parts) > 1 else spec
+
+
+def record_replays(
+    folder: Path,
+    logs: Mapping[int, EpisodeLog],
+    results: Sequence[EpisodeResult],
+    count: int,
+    sim_config: SimConfig,
+    *,
+    policy: str,
+    decode: Mapping[str, Any],
+) -> tuple[dict[Key, list[tuple[str, str]]], list[Path]]:
+    """Record ``count`` episodes, failures first, as replay and page; (report links, replay
+    files).
+    """
+    from alpamayo.replay.html import write_html
+    from alpamayo.replay.record import SUFFIX, record_episode, write_replay
+
+    order = sorted(logs, key=lambda n: (not is_failure(results[n]), not results[n].collision, n))
+    links: dict[Key, list[tuple[str, str]]] = {}
+    files = []
+    for index in order[:count]:
+        result = results[index]
+        replay = record_episode(logs[index], sim_config, policy=policy, decode=decode)
+        stem = replay_stem(result)
+        files.append(write_replay(folder / f"{stem}{SUFFIX}", replay))
+        write_html(folder / f"{stem}.html", [replay])
+        links[episode_key(result)] = [
+            ("view", f"{folder.name}/{stem}.html"),
+            ("file", f"{folder.name}/{stem}{SUFFIX}"),
+        ]
+    return links, files
+
+
+def replay_stem(result: EpisodeResult, role: str = "") -> str:
+    """File name of an episode's replay, safe whatever the scenario is called."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", result.scenario_id).strip(".") or "scenario"
+    return f"{safe}-{result.seed}" + (f"-{role}" if role else "")
+
+
+def describe_decoding(decode: Mapping[str, Any]) -> str:
+    """One sentence a reader can act on."""
+    if not decode:
+        return "The policy decodes no tokens."
+    settings = ", ".join(f"{k} = {v}" for k, v in decode.items())
+    if decode.get("mode") == "ar":
+        how = "Autoregressive: one action token at a time"
+    elif decode.get("mode") == "threshold":
+        how = f"Block diffusion: each round commits the tokens surer than {decode.get('threshold')}"
+    else:
+        how = (
+            f"Block diffusion: the action block is committed in {decode.get('rounds')} fixed rounds"
+        )
+    return f"{how}; {decode.get('select', 'sample')} over the bins ({settings})."
+
+
+def _settings(request: EvalRequest) -> dict[str, Any]:
+    from alpamayo.run_dir import versions
+
+    config, seeds = request.config, [s.seed for s in request.scenarios]
+    return {
+        "policy": request.policy_spec,
+        "suite": config.suite,
+        "episodes": len(request.scenarios),
+        "seeds": f"{min(seeds)}..{max(seeds)}",
+        "batch": config.batch,
+        "processes": request.processes,
+        "noise_seed": config.seed,
+        "decode": request.decode,
+        "sim": config.sim,
+        "versions": versions(),
+    }
+
+
+def _command(request: EvalRequest) -> str:
+    config = request.config
+    words = ["--policy", config.policy.init, "--suite", config.suite]
+    words += ["--episodes", str(config.episodes)]
+    return shlex.join(["alpamayo", "eval", *words])

@@ -1,0 +1,258 @@
+"""The RLlib Algorithm: sample with published weights, learn, publish. One call of ``train`` is one
+iteration.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.learner.training_data import TrainingData
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+from alpamayo.config import RunConfig
+from alpamayo.learner.learner import PostTrainLearner
+from alpamayo.learner.module import PostTrainModule
+from alpamayo.metrics import is_failure
+from alpamayo.rollout.collect import Rollout
+from alpamayo.rollout.columns import merge, split_groups, summary
+from alpamayo.rollout.runner import RolloutRunner, runner_spaces
+from alpamayo.rollout.transport import ObjectStoreTransport, WeightsHandle
+from alpamayo.types import CheckFailed, EpisodeResult
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.5  # how often the wait for workers looks up, so that Ctrl-C is heard
+PROBE_S = 1.0  # how long an iteration waits for a dead worker that may be back
+RESTART_S = 120.0  # how long it waits when no worker is left at all
+SAMPLE = "sample"
+
+
+class PostTrainConfig(AlgorithmConfig):
+    """``PostTrainConfig.of(run, init)`` translates a RunConfig into what RLlib needs."""
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        super().__init__(algo_class=algo_class or PostTrain)
+
+    @classmethod
+    def of(cls, run: RunConfig, init: str, *, num_learners: int = 0) -> PostTrainConfig:
+        """``init`` is a checkpoint directory that the learner can read; workers never do."""
+        from policies.vlm.checkpoint import load_config
+
+        architecture = load_config(init)
+        observation, action = runner_spaces(run)
+        config = cls()
+        config.environment(
+            observation_space=observation,
+            action_space=action,
+            env_config={"run": run, "architecture": architecture},
+        )
+        config.env_runners(
+            env_runner_cls=RolloutRunner,
+            num_env_runners=run.rollout.workers,
+            num_cpus_per_env_runner=1,
+            # RLlib's local runner would hold one more model and simulator in this process.
+            create_local_env_runner=False,
+            sample_timeout_s=run.rollout.timeout_s,
+        )
+        config.fault_tolerance(
+            restart_failed_env_runners=True,
+            env_runner_health_probe_timeout_s=PROBE_S,
+        )
+        config.learners(learner_class=PostTrainLearner, num_learners=num_learners)
+        config.rl_module(
+            model_config={
+                "init": init,
+                "learner": run.learner,
+                "temperature": run.policy.decode.temperature,
+            }
+        )
+        config.debugging(seed=run.seed, log_level="CRITICAL")
+        # Weights and states are pulled by version at the start of every sample.
+        config._dont_auto_sync_env_runner_states = True
+        return config
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        return RLModuleSpec(module_class=PostTrainModule)
+
+
+class PostTrain(Algorithm):
+    """The closed loop: ``loop_iteration`` finished iterations, ``version`` published updates."""
+
+    def setup(self, config: AlgorithmConfig) -> None:
+        super().setup(config)
+        self.run: RunConfig = self.config.env_config["run"]
+        self.loop_iteration = 0
+        self.should_stop: Callable[[], bool] = bool
+        self.episodes: list[EpisodeResult] = []  # of the last iteration, also the failed ones
+        self.decisions = 0
+        base = self._from_learner(lambda learner: learner.post.policy_tensors(trainable_only=False))
+        self.transport = ObjectStoreTransport(base)
+        self.weights = self._publish()
+
+    @property
+    def version(self) -> int:
+        return self.weights.version
+
+    # One iteration ----------------------------------------------------------------------------
+    def training_step(self) -> None:
+        started = time.perf_counter()
+        rollouts = self._sample()
+        sampled = time.perf_counter()
+        batches = [r.batch for r in rollouts if r.batch is not None]
+        self.episodes = [episode for r in rollouts for episode in r.episodes]
+        if not batches:
+            raise CheckFailed(f"every episode of the iteration failed: {rollouts[0].error}")
+        batch = merge(batches)
+        merged = time.perf_counter()
+        learned = self._learn(batch)
+        updated = time.perf_counter()
+        staleness = self.version - batch.weights_version
+        self.weights = self._publish()
+        self.loop_iteration += 1
+        self.decisions += batch.num_decisions
+        finished = time.perf_counter()
+
+        self._log("losses", {k: v for k, v in learned.items() if "/" not in k})
+        self._log("time", {k.partition("/")[2]: v for k, v in learned.items() if "/" in k})
+        self._log("rollout", summary(batch))
+        self._log("rollout", rollout_metrics(self.episodes))
+        self._log(
+            "rollout",
+            {
+                "staleness": float(staleness.mean()),
+                "weights_version": float(batch.weights_version.mean()),
+                "workers": float(len(batches)),
+                "decisions": float(batch.num_decisions),
+                "megabytes": batch.nbytes() / 1e6,
+            },
+        )
+        seconds = {
+            "sample_s": sampled - started,
+            "merge_s": merged - sampled,
+            "learn_s": updated - merged,
+            "publish_s": finished - updated,
+            "iteration_s": finished - started,
+        }
+        for part in ("observe", "plan", "step", "pull"):
+            seconds[f"worker_{part}_s"] = float(np.mean([r.seconds.get(part, 0) for r in rollouts]))
+        self._log("time", seconds)
+        self._log(
+            "charts",
+            {
+                "SPS": batch.num_decisions / (finished - started),
+                "iteration": float(self.loop_iteration),
+                "weights_version": float(self.version),
+                "decisions": float(self.decisions),
+            },
+        )
+
+    def _log(self, section: str, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.metrics.log_value((section, name), value, window=1)
+
+    def _sample(self) -> list[Rollout]:
+        """One rollout of every worker that answers in time, ordered by worker; dead ones are left
+        out.
+        """
+        group = self.env_runner_group
+        if not group.num_healthy_remote_workers():
+            group.probe_unhealthy_env_runners(timeout_seconds=RESTART_S)
+        request = partial(RolloutRunner.sample, iteration=self.loop_iteration, weights=self.weights)
+        deadline = time.monotonic() + self.run.rollout.timeout_s
+        rollouts: list[Rollout] = []
+        group.foreach_env_runner_async(request, tag=SAMPLE)
+        while group.num_in_flight_async_reqs(SAMPLE) and time.monotonic() < deadline:
+            if self.should_stop():
+                raise KeyboardInterrupt  # nothing was learned yet: only this sample is lost
+            # Waits for all at once; a short limit keeps the main thread open to signals.
+            for _, rollout in group.fetch_ready_async_reqs(tags=SAMPLE, timeout_seconds=POLL_S):
+                # A late answer to an earlier request was driven by older weights than it should be.
+                if rollout.iteration == self.loop_iteration:
+                    rollouts.append(rollout)
+        if not rollouts:
+            limit = self.run.rollout.timeout_s
+            raise CheckFailed(f"no rollout worker answered within {limit:g} s (rollout.timeout_s)")
+        return sorted(rollouts, key=lambda r: r.worker)
+
+    def _learn(self, batch: Any) -> dict[str, float]:
+        learners = max(len(self.learner_group), 1)
+        if learners == 1 and self.learner_group.is_local:
+            return self.learner_group.update(training_data=TrainingData(batch=batch))[0]
+        shards = split_groups(batch, learners)
+        fewest = min(shard.num_decisions for shard in shards)
+        results = self.learner_group.update(
+            training_data=TrainingData(batches=shards),
+            minibatches=self._minibatches(fewest),
+        )
+        return {key: float(np.mean([r[key] for r in results])) for key in results[0]}
+
+    def _minibatches(self, decisions: int) -> int:
+        settings = self.run.learner
+        return max(1, round(decisions * settings.keep_fraction / settings.minibatch))
+
+    def _publish(self) -> WeightsHandle:
+        version = self._from_learner(lambda learner: learner.updates)
+        tensors = self._from_learner(
+            lambda learner: learner.post.policy_tensors(trainable_only=True)
+        )
+        return self.transport.publish(version, tensors)
+
+    def _from_learner(self, func: Any) -> Any:
+        """``func(learner)`` of the first learner; all hold the same weights."""
+        results = self.learner_group.foreach_learner(func)
+        return next(iter(results)).get()
+
+    def restore_env_runners(self, env_runner_group: Any) -> list[int]:
+        """Restarted workers need no state from us: the next sample request brings the weights
+        along.
+        """
+        restored = env_runner_group.probe_unhealthy_env_runners()
+        for index in restored:
+            logger.warning("rollout worker %d is back", index)
+        return restored
+
+    # Checkpoints --------------------------------------------------------------------------------
+    def training_state(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
+        """(learned tensors, optimizer tensors, counters), see PostTrainLearner.training_state."""
+        learned, moments, updates = self._from_learner(lambda learner: learner.training_state())
+        counters = {
+            "iteration": self.loop_iteration,
+            "updates": updates,
+            "decisions": self.decisions,
+        }
+        return learned, moments, counters
+
+    def load_training_state(
+        self, learned: dict[str, Any], moments: dict[str, Any], counters: dict[str, int]
+    ) -> None:
+        updates = counters["updates"]
+        self.learner_group.foreach_learner(
+            lambda learner: learner.load_training_state(learned, moments, updates)
+        )
+        self.loop_iteration = counters["iteration"]
+        self.decisions = counters["decisions"]
+        self.weights = self._publish()
+
+
+def rollout_metrics(episodes: list[EpisodeResult]) -> dict[str, float]:
+    """Rates over the driven episodes, and the share of episodes that failed to run."""
+    driven = [e for e in episodes if e.end != "failed"]
+    count = max(len(driven), 1)
+    return {
+        "failure_rate": sum(is_failure(e) for e in driven) / count,
+        "collision_rate": sum(e.collision for e in driven) / count,
+        "at_fault_rate": sum(e.at_fault for e in driven) / count,
+        "off_road_rate": sum(e.off_road for e in driven) / count,
+        "red_light_rate": sum(e.red_light for e in driven) / count,
+        "progress_m": sum(e.progress_m for e in driven) / count,
+        "mean_speed_mps": sum(e.mean_speed_mps for e in driven) / count,
+        "broken": float(len(episodes) - len(driven)),
+        "episodes": float(len(episodes)),
+    }

@@ -1,0 +1,1 @@
+"""Replays: recorded episodes that can be re-simulated, verified and shown."""

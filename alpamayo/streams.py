@@ -1,0 +1,53 @@
+"""Counter-based random streams: the same (seed, stream, counter) gives the same numbers, whatever
+the batch.
+
+A key is mixed with splitmix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number
+generators", 2014), so that any element of any stream is computed directly: no state to carry,
+nothing that depends on batch order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Keys = npt.NDArray[np.uint64]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+def _splitmix(z: Keys) -> Keys:
+    with np.errstate(over="ignore"):
+        z = (z ^ (z >> np.uint64(30))) * _MIX_1
+        z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    return z ^ (z >> np.uint64(31))
+
+
+def keys(seed: npt.ArrayLike, stream: int, counter: npt.ArrayLike = 0) -> Keys:
+    """Keys for ``seed`` and ``counter`` (integers, broadcast together) in
+    stream number ``stream``.
+    """
+    seed_u = np.asarray(seed).astype(np.int64).astype(np.uint64)
+    counter_u = np.asarray(counter).astype(np.int64).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        mixed = _splitmix(seed_u + _GOLDEN * np.uint64(stream + 1))
+        return _splitmix(mixed + _GOLDEN * (counter_u + np.uint64(1)))
+
+
+def uniform(key: Keys, count: int) -> npt.NDArray[np.float64]:
+    """[..., count] numbers in the open interval (0, 1) for each key."""
+    index = np.arange(1, count + 1, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        bits = _splitmix(np.asarray(key, dtype=np.uint64)[..., None] + _GOLDEN * index)
+    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
+# Stream numbers, one per use, so that no two uses ever share randomness.
+STREAM_PARAMETERS = 1
+STREAM_TEXTURE = 2
+STREAM_TRAFFIC = 3
+STREAM_DECODE = 4
+STREAM_EXPERT_NOISE = 5
+STREAM_SUITE = 6

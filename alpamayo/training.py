@@ -1,0 +1,323 @@
+"""Drives a training run: Ray, the loop, metrics, checkpoints, evaluation on the way, Ctrl-C and
+resuming.
+
+Ctrl-C (or SIGTERM) while workers drive ends at once, while the learner updates it ends after the
+update; either way the last finished iteration is saved and the run can go on exactly from there. A
+second Ctrl-C saves nothing more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from alpamayo.config import RunConfig
+from alpamayo.log import MetricsWriter, Progress
+from alpamayo.paths import resolve_policy
+from alpamayo.run_dir import RunDir
+from alpamayo.types import RequestError
+
+if TYPE_CHECKING:
+    from alpamayo.loop import PostTrain
+
+logger = logging.getLogger(__name__)
+
+SECTIONS = ("charts", "losses", "rollout", "time")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """``checkpoint``: the last one; ``metrics``: of the last iteration this call ran, by name."""
+
+    run_dir: Path
+    checkpoint: Path
+    iterations: int
+    metrics: dict[str, float]
+
+
+class StopSignal:
+    """Turns the first SIGINT or SIGTERM into a request that the loop honours at the next safe
+    point.
+
+    Outside ``deferred`` (start-up, shut-down) and on the second signal it is KeyboardInterrupt at
+    once.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.on_request: Callable[[], None] | None = None
+        self._deferred = False
+
+    def __call__(self, *_: Any) -> bool:
+        return self.requested
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[StopSignal]:
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        again, self.requested = self.requested, True
+        if again or not self._deferred:
+            raise KeyboardInterrupt
+        if self.on_request is not None:
+            self.on_request()
+
+
+def train(
+    config: RunConfig,
+    run: RunDir,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Run ``config.learner.iterations`` iterations in all; with ``resume`` go on from the run's
+    last checkpoint.
+
+    Raises KeyboardInterrupt after a clean stop; the run directory is then ready to resume.
+    """
+    from alpamayo.learner import checkpoint
+
+    # Everything that can be wrong with the request is found out before Ray starts.
+    init = resolve_policy(config.policy.init)
+    check_request(config, init)
+    newest = checkpoint.latest(run.checkpoints_dir) if resume else None
+    state = checkpoint.load(newest) if newest else None  # stopped before the first: from the start
+    if state is not None and state.counters["iteration"] >= config.learner.iterations:
+        raise RequestError(
+            f"{run.path}: the run has finished its {config.learner.iterations} iterations; "
+            "raise learner.iterations to go on"
+        )
+    from alpamayo.loop import PostTrainConfig
+    from alpamayo.rollout.ray_session import quiet_stderr, ray_session
+
+    progress = progress or Progress("train", config.learner.iterations, quiet=True)
+    stop = StopSignal()
+    stop.on_request = lambda: progress.say(
+        "stopping after the current update; Ctrl-C again: at once"
+    )
+    # Installed again inside, because Ray sets its own SIGTERM handler while it starts.
+    with stop.installed(), ray_session(config), stop.installed():
+        with quiet_stderr():
+            algorithm: PostTrain = PostTrainConfig.of(config, init).build_algo()
+        try:
+            algorithm.should_stop = stop
+            if state is not None:
+                algorithm.load_training_state(state.learned, state.moments, state.counters)
+            return _Run(config, run, algorithm, progress, stop).go()
+        finally:
+            with stop.deferred():
+                algorithm.stop()
+
+
+def check_request(config: RunConfig, init: str) -> None:
+    """Raise RequestError for a policy or suite that cannot be used.
+
+    Also for a decode whose traces have no exact likelihood.
+    """
+    from policies.vlm.checkpoint import load_config
+    from scenarios.suites import load_suite
+
+    decode = config.policy.decode
+    if decode.mode not in ("executed_first", "sequential"):
+        raise RequestError(
+            "policy.decode.mode: training needs executed_first or sequential, whose traces have an "
+            f"exact likelihood; got {decode.mode}"
+        )
+    if decode.select != "sample" or decode.temperature == 0.0:
+        raise RequestError(
+            "policy.decode: training needs select = sample at a temperature above 0, "
+            f"got {decode.select} at {decode.temperature:g}"
+        )
+    load_config(init)
+    load_suite(config.rollout.suite)
+    if config.eval.every:
+        load_suite(config.eval.suite)
+
+
+class _Run:
+    """The iterations of one call of ``train``."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        run: RunDir,
+        algorithm: PostTrain,
+        progress: Progress,
+        stop: StopSignal,
+    ) -> None:
+        self.config, self.run, self.algorithm = config, run, algorithm
+        self.progress, self.stop = progress, stop
+        self.architecture = algorithm.config.env_config["architecture"]
+        self.saved = -1
+        self.checkpoint = run.checkpoints_dir
+        self.metrics: dict[str, float] = {}
+
+    def go(self) -> TrainResult:
+        algorithm, total = self.algorithm, self.config.learner.iterations
+        done = algorithm.loop_iteration
+        drop_rows_after(self.run.metrics_file, done)
+        drop_rows_after(self.run.path / "episodes.jsonl", done)
+        self.saved = done if done else -1
+        with (
+            MetricsWriter(self.run.metrics_file, self.run.tensorboard_dir) as writer,
+            (self.run.path / "episodes.jsonl").open("a", encoding="utf-8") as episodes,
+        ):
+            try:
+                with self.stop.deferred():
+                    while algorithm.loop_iteration < total and not self.stop.requested:
+                        self._iterate(writer, episodes)
+            finally:
+                with self.stop.deferred():
+                    self._save()  # also after an error: what was learned is not lost
+        if self.stop.requested:
+            raise KeyboardInterrupt
+        return TrainResult(self.run.path, self.checkpoint, algorithm.loop_iteration, self.metrics)
+
+    def _iterate(self, writer: MetricsWriter, episodes: Any) -> None:
+        algorithm = self.algorithm
+        try:
+            result = algorithm.train()
+        except KeyboardInterrupt:
+            # Raised by the loop while it waited for workers: nothing of this iteration was learned.
+            self.stop.requested = True
+            return
+        step = algorithm.loop_iteration
+        metrics = flatten(result)
+        if self._due(self.config.eval.every):
+            started = time.perf_counter()
+            metrics |= self._evaluate()
+            metrics["time/eval_s"] = time.perf_counter() - started
+            self.progress.say(
+                f"evaluation after iteration {step}: failures {metrics['eval/failure_rate']:.1%}, "
+                f"driving score {metrics['eval/driving_score']:.3f}"
+            )
+            if metrics["eval/broken"] < metrics["eval/episodes"]:
+                self._mark_best(metrics["eval/driving_score"])
+        if self._due(self.config.checkpoint.every):
+            started = time.perf_counter()
+            self._save()
+            metrics["time/checkpoint_s"] = time.perf_counter() - started
+        writer.write(step, metrics)
+        for row in algorithm.episodes:
+            episodes.write(json.dumps({"step": step, **asdict(row)}, default=float) + "\n")
+        episodes.flush()
+        self.metrics = metrics
+        broken = [e for e in algorithm.episodes if e.error]
+        if broken:
+            self.progress.say(
+                f"iteration {step}: {len(broken)} episodes failed to run: {broken[0].error}"
+            )
+        if metrics.get("rollout/workers", 0) < self.config.rollout.workers:
+            self.progress.say(
+                f"iteration {step}: {metrics['rollout/workers']:.0f} of "
+                f"{self.config.rollout.workers} workers answered"
+            )
+        self.progress.update(step, **headline(metrics))
+
+    def _due(self, every: int) -> bool:
+        return every > 0 and self.algorithm.loop_iteration % every == 0
+
+    def _save(self) -> None:
+        from alpamayo.learner import checkpoint
+
+        if self.saved == self.algorithm.loop_iteration:
+            return
+        state = checkpoint.TrainingState(*self.algorithm.training_state())
+        self.checkpoint = checkpoint.save(self.run.checkpoints_dir, state, self.architecture)
+        self.saved = self.algorithm.loop_iteration
+
+    def _mark_best(self, score: float) -> None:
+        """Keep the checkpoint with the best score so far, and say so in the run's status."""
+        if score <= float(self.run.status.get("best_score", -1.0)):
+            return
+        self._save()
+        name = self.checkpoint.name
+        self.run.set_status("running", best_checkpoint=name, best_score=round(score, 4))
+
+    def _evaluate(self) -> dict[str, float]:
+        """Failure rate and score of the policy as it is, on held-out seeds, in this process."""
+        from alpamayo.evaluation.runner import run_episodes
+        from alpamayo.learner import checkpoint
+        from alpamayo.loop import rollout_metrics
+        from alpamayo.metrics import driving_score
+        from alpamayo.rollout.backend import make_policy
+        from scenarios.suites import load_suite
+
+        settings = self.config.eval
+        state = checkpoint.TrainingState(*self.algorithm.training_state())
+        model = checkpoint.policy_model(self.architecture, state.policy())
+        policy = make_policy(model, self.config.policy.decode)
+        scenarios = load_suite(settings.suite).draw(settings.episodes)
+        rows = run_episodes(
+            policy,
+            scenarios,
+            self.config.sim,
+            batch=min(settings.episodes, 64),
+            weights_version=self.algorithm.version,
+        )
+        metrics = rollout_metrics(rows)
+        metrics["driving_score"] = sum(driving_score(r) for r in rows) / len(rows)
+        return {f"eval/{name}": value for name, value in metrics.items()}
+
+
+def flatten(result: dict[str, Any]) -> dict[str, float]:
+    """``{"losses": {"policy_loss": x}}`` of RLlib's result as ``{"losses/policy_loss": x}``, our
+    sections only.
+    """
+    return {
+        f"{section}/{name}": float(value)
+        for section in SECTIONS
+        for name, value in (result.get(section) or {}).items()
+        if isinstance(value, int | float) or hasattr(value, "item")
+    }
+
+
+def headline(metrics: dict[str, float]) -> dict[str, Any]:
+    """What the progress display shows."""
+    return {
+        "failures": f"{metrics.get('rollout/failure_rate', 0.0):.1%}",
+        "reward": metrics.get("rollout/reward", 0.0),
+        "progress_m": metrics.get("rollout/progress_m", 0.0),
+        "kl": metrics.get("losses/approx_kl", 0.0),
+        "decisions/s": round(metrics.get("charts/SPS", 0.0)),
+    }
+
+
+def drop_rows_after(file: Path, step: int) -> None:
+    """Forget the rows of iterations that will be repeated, and a half-written last line."""
+    if not file.is_file():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+    part = file.with_name(file.name + ".part")
+    part.write_text("".join(kept), encoding="utf-8")
+    os.replace(part, file)

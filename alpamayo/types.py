@@ -1,0 +1,456 @@
+"""The vocabulary of the platform: frozen dataclasses that cross the seams between rooms.
+
+Conventions used everywhere:
+
+* ``B`` worlds, ``A`` actor slots, ``K`` plan steps, ``L = 2 K`` action tokens, ``F`` camera frames,
+  ``T`` decisions.
+* World frame: x east, y north, z up, metres; headings in radians, counter-clockwise from x.
+* Ego (rig) frame: origin at the middle of the ego box on the ground, x forward, y left.
+* Path frame: ``s_m`` along a path from its first point, ``d_m`` to the left of it.
+
+Imports numpy only, so that every room may import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.integer[Any]]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class RequestError(Exception):
+    """The request was wrong (bad file, key, value, path): one clear line, exit code 2.
+
+    The message names the file, the place in it and what was expected.
+    """
+
+
+class CheckFailed(Exception):
+    """The thing asked about failed (lint errors, verification mismatch): exit code 1."""
+
+
+# --------------------------------------------------------------------------------------
+# Plans
+# --------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class PlanSpec:
+    """Length and spacing of a plan: ``steps`` (acceleration, curvature) pairs
+    of ``step_s`` each.
+    """
+
+    steps: int = 8
+    step_s: float = 0.4
+
+    @property
+    def tokens(self) -> int:
+        return 2 * self.steps
+
+    @property
+    def horizon_s(self) -> float:
+        return self.steps * self.step_s
+
+
+@dataclass(frozen=True)
+class DecodeTrace:
+    """Which tokens were committed in which denoising round, with exact log-probabilities.
+
+    Shapes: ``tokens`` int32 [B, L] vocabulary ids in plan order (a0, k0, a1, k1, ...);
+    ``commit_round`` int8 [B, L], 0-based; ``log_prob`` float32 [B, L], natural log, of each token
+    given exactly what was visible when it was committed; ``rounds`` int8 [B], denoising forwards
+    used.
+    """
+
+    tokens: IntArray
+    commit_round: IntArray
+    log_prob: FloatArray
+    rounds: IntArray
+
+
+@dataclass(frozen=True)
+class PlanBatch:
+    """A plan per world: controls that start when the plan takes effect (observation time +
+    latency).
+
+    Shapes: ``accel_mps2`` and ``curvature_per_m`` float32 [B, K], each held for
+    ``PlanSpec.step_s``. ``trace`` is None for policies that do not decode tokens. ``decode_ms``
+    float32 [B] is the measured wall time of the decode that made each row (a batch shares one
+    time), or None.
+    """
+
+    accel_mps2: FloatArray
+    curvature_per_m: FloatArray
+    trace: DecodeTrace | None = None
+    decode_ms: FloatArray | None = None
+
+    def as_actions(self) -> FloatArray:
+        """[B, K, 2] float32, last axis (acceleration m/s2, curvature 1/m)."""
+        return np.stack([self.accel_mps2, self.curvature_per_m], axis=-1).astype(np.float32)
+
+
+# --------------------------------------------------------------------------------------
+# Observations
+# --------------------------------------------------------------------------------------
+COMMANDS = ("follow", "left", "straight", "right")  # navigation command ids 0..3
+
+
+@dataclass(frozen=True)
+class ObservationBatch:
+    """What a policy may see. Never privileged state.
+
+    Shapes: ``frames`` uint8 [B, F, H, W, 3] RGB, oldest first, last = now; F = 0 without a rig.
+    ``history`` float32 [B, 16, 3]: ego poses (x_m, y_m, heading_rad) at 10 Hz in the ego frame of
+    now, oldest first, the last row is now (zeros); before the episode's start the first pose is
+    repeated. ``speed_mps`` float32 [B]; ``command`` int8 [B], index into COMMANDS;
+    ``speed_limit_mps`` float32 [B].
+    """
+
+    frames: npt.NDArray[np.uint8]
+    history: FloatArray
+    speed_mps: FloatArray
+    command: IntArray
+    speed_limit_mps: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.speed_mps)
+
+    def take(self, rows: Any) -> ObservationBatch:
+        """Rows by index array, mask or slice."""
+        return ObservationBatch(
+            self.frames[rows],
+            self.history[rows],
+            self.speed_mps[rows],
+            self.command[rows],
+            self.speed_limit_mps[rows],
+        )
+
+    def as_dict(self) -> dict[str, np.ndarray]:
+        return {
+            "frames": self.frames,
+            "history": self.history,
+            "speed_mps": self.speed_mps,
+            "command": self.command,
+            "speed_limit_mps": self.speed_limit_mps,
+        }
+
+    @staticmethod
+    def from_dict(columns: Mapping[str, np.ndarray]) -> ObservationBatch:
+        return ObservationBatch(**{k: columns[k] for k in OBSERVATION_KEYS})
+
+
+OBSERVATION_KEYS = ("frames", "history", "speed_mps", "command", "speed_limit_mps")
+
+
+# --------------------------------------------------------------------------------------
+# Privileged view, for experts only
+# --------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Forecast:
+    """What would happen under candidate plans, found by simulating forks of each world.
+
+    Shapes [N, C]: ``collision_s`` seconds until the first ego collision (inf if none);
+    ``off_road_s`` likewise; ``red_light`` bool; ``progress_m`` along the route; ``min_gap_m``
+    smallest box-to-box clearance to any actor; ``min_ttc_s`` smallest time to collision (inf if
+    never closing); ``end_speed_mps``; ``lateral_m`` final offset from the nearest lane centre.
+    """
+
+    collision_s: FloatArray
+    off_road_s: FloatArray
+    red_light: BoolArray
+    progress_m: FloatArray
+    min_gap_m: FloatArray
+    min_ttc_s: FloatArray
+    end_speed_mps: FloatArray
+    lateral_m: FloatArray
+
+
+class PrivilegedView(Protocol):
+    """True state offered to experts. Row order equals the observation batch's."""
+
+    def ego_route_state(self) -> dict[str, FloatArray]:
+        """[N] arrays at the moment the next plan takes effect: s_m, d_m (left of route),
+        heading_error_rad, speed_mps, curvature_per_m (of the route there), speed_limit_mps,
+        left_lanes and right_lanes (how many same-direction lanes lie beside the route's lane),
+        lane_width_m, accel_mps2.
+        """
+        ...
+
+    def route_ahead(self, distance_m: FloatArray) -> FloatArray:
+        """Route curvature [N, M] (1/m) at ``distance_m`` [M] or [N, M] ahead of the ego."""
+        ...
+
+    def forecast(self, plans: FloatArray, rows: IntArray, hold_s: float = 0.0) -> Forecast:
+        """Simulate candidate ``plans`` [N, C, K', 2] (K' free) in forks of worlds ``rows`` [N]."""
+        ...
+
+
+class Policy(Protocol):
+    """What drives: one plan per world, from observations."""
+
+    needs_privileged: bool
+    name: str
+
+    def plan(
+        self,
+        observation: ObservationBatch,
+        *,
+        noise_keys: npt.NDArray[np.uint64],
+        privileged: PrivilegedView | None = None,
+    ) -> PlanBatch:
+        """Plan for each of the N rows. ``noise_keys`` [N] makes any sampling reproducible per row,
+        whatever the batch; ``privileged`` is given only if ``needs_privileged``."""
+        ...
+
+
+# --------------------------------------------------------------------------------------
+# Scenarios, as the simulator takes them (sampled: every parameter is a number)
+# --------------------------------------------------------------------------------------
+RoadKind = Literal["straight", "curve", "junction", "merge"]
+ActorKind = Literal[
+    "car", "van", "truck", "motorcycle", "cyclist", "pedestrian", "cone", "barrier", "debris"
+]
+ACTOR_KINDS: tuple[str, ...] = (
+    "car", "van", "truck", "motorcycle", "cyclist", "pedestrian", "cone", "barrier", "debris",
+)  # fmt: skip
+# (length_m, width_m, height_m) of each kind's box.
+ACTOR_SIZES_M: dict[str, tuple[float, float, float]] = {
+    "car": (4.6, 1.9, 1.5),
+    "van": (5.4, 2.1, 2.3),
+    "truck": (9.0, 2.5, 3.4),
+    "motorcycle": (2.2, 0.8, 1.5),
+    "cyclist": (1.8, 0.7, 1.7),
+    "pedestrian": (0.6, 0.6, 1.75),
+    "cone": (0.5, 0.5, 0.9),
+    "barrier": (0.8, 3.0, 1.1),
+    "debris": (1.2, 1.2, 0.6),
+}
+EGO_SIZE_M = (4.8, 2.0, 1.6)
+
+
+@dataclass(frozen=True)
+class RoadSpec:
+    """A procedural road. Hashable: maps are cached by it.
+
+    ``straight``/``curve``: ``lanes`` same-direction lanes (index 0 = rightmost), ``oncoming_lanes``
+    on the left; ``radius_m`` > 0 turns left, < 0 right (curve only). ``junction``: 4-way, signals,
+    one lane per direction and arm (``lanes`` = ``oncoming_lanes`` = 1). ``merge``: ``lanes`` main
+    lanes and a ramp that joins lane 0.
+    """
+
+    kind: RoadKind = "straight"
+    lanes: int = 2
+    oncoming_lanes: int = 0
+    lane_width_m: float = 3.5
+    shoulder_m: float = 1.0
+    length_m: float = 320.0
+    radius_m: float = 0.0
+    speed_limit_mps: float = 14.0
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """When an event fires (once). ``value`` is s, m, s or m by kind.
+
+    ``time``: episode time >= value. ``distance``: gap ahead of ego along ego's route to ``actor``
+    <= value (bumper to bumper). ``ttc``: gap / closing speed to ``actor`` <= value while closing.
+    ``ego_position``: ego has driven >= value along its route since its start. ``arrival``: the
+    ego's centre would reach ``actor``'s route position (s of its centre on the ego route) within
+    value seconds at its present speed.
+    """
+
+    kind: Literal["time", "distance", "ttc", "ego_position", "arrival"]
+    value: float
+
+
+@dataclass(frozen=True)
+class Action:
+    """What an actor does when an event fires.
+
+    ``speed``: go to ``speed_mps`` with ``accel_mps2`` magnitude (a brake is speed 0 with a large
+    magnitude); ``offset``: move laterally to ``d_m`` at ``lateral_mps`` (lane change, swerve,
+    pedestrian crossing); ``run_light``: ignore signals and give-way from now on; ``react``: hand
+    the actor over to IDM with desired ``speed_mps``.
+    """
+
+    kind: Literal["speed", "offset", "run_light", "react"]
+    speed_mps: float = 0.0
+    accel_mps2: float = 3.0
+    d_m: float = 0.0
+    lateral_mps: float = 1.0
+
+
+@dataclass(frozen=True)
+class EventSpec:
+    """``actor`` does ``actions`` when ``trigger`` holds."""
+
+    actor: str
+    trigger: Trigger
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True)
+class ActorSpec:
+    """One actor besides the ego, placed on a path.
+
+    ``path`` is a path name of the road (``lane0``, ``oncoming0``, ``west_east``, ``ramp`` ...). If
+    ``s_from_ego``, ``s_m`` is the longitudinal distance between box centres measured along the
+    ego's route from the ego's start (only for paths parallel to the route); else it is an absolute
+    arc length on ``path``. ``d_m`` left of the path. ``speed_mps`` is signed along the path:
+    negative drives against its direction (wrong way). ``yaw_rad`` is added to the heading (parked
+    at an angle; pedestrians standing). ``behaviour``: ``idm`` follows leaders, signals and gives
+    way at junction signals; ``scripted`` keeps its speed until an event says otherwise; ``static``
+    never moves.
+    """
+
+    id: str
+    kind: ActorKind
+    path: str
+    s_m: float
+    d_m: float = 0.0
+    speed_mps: float = 0.0
+    yaw_rad: float = 0.0
+    behaviour: Literal["idm", "scripted", "static"] = "idm"
+    desired_speed_mps: float = 13.0
+    headway_s: float = 1.5
+    s_from_ego: bool = True
+    color: tuple[int, int, int] = (150, 30, 30)
+
+
+@dataclass(frozen=True)
+class SignalPlan:
+    """Two-phase fixed cycle of the junction's signals.
+
+    Arms south and north share phase A, west and east phase B. The cycle is: A green for
+    ``green_s``, A yellow ``yellow_s``, all red ``all_red_s``, then the same for B. ``offset_s`` is
+    the cycle time at episode start.
+    """
+
+    green_s: float = 20.0
+    yellow_s: float = 3.0
+    all_red_s: float = 1.5
+    offset_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class EgoSpec:
+    """``path`` is the ego's route; it starts at arc length ``s_m`` with ``speed_mps``."""
+
+    path: str = "lane0"
+    s_m: float = 30.0
+    d_m: float = 0.0
+    speed_mps: float = 12.0
+    command: Literal["follow", "left", "straight", "right"] = "follow"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A sampled scenario: one YAML document with every parameter drawn. Picklable and hashable by
+    content.
+
+    ``id`` e.g. ``cut_in``, ``family`` e.g. ``cut_in``, ``nominal`` True for the twin without the
+    danger; ``seed`` made the draw ``parameters`` (name -> number or choice) and the simulator's
+    random streams. ``light`` in (0, 1] scales brightness; ``texture_seed`` varies colours of the
+    scenery.
+    """
+
+    id: str
+    family: str
+    nominal: bool
+    seed: int
+    road: RoadSpec
+    ego: EgoSpec
+    actors: tuple[ActorSpec, ...] = ()
+    events: tuple[EventSpec, ...] = ()
+    signals: SignalPlan | None = None
+    duration_s: float = 12.0
+    light: float = 1.0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+# --------------------------------------------------------------------------------------
+# What the judge records, and episodes
+# --------------------------------------------------------------------------------------
+END_RUNNING, END_COLLISION, END_OFF_ROAD, END_RED_LIGHT, END_TIMEOUT, END_ROUTE_DONE, END_FAILED = (
+    range(7)
+)
+END_NAMES = ("running", "collision", "off_road", "red_light", "timeout", "route_done", "failed")
+FAULT_NONE, FAULT_EGO, FAULT_OTHER = range(3)
+
+
+@dataclass(frozen=True)
+class StepSignals:
+    """What the judge saw during one decision interval; arrays [B] unless said otherwise.
+
+    ``end`` is an END_* code (END_RUNNING while it goes on); ``fault`` a FAULT_* code for a
+    collision in this interval; ``collision_actor`` int, actor slot hit or -1. ``progress_m`` route
+    arc length gained in the interval; ``min_ttc_s`` and ``min_gap_m`` (inf if nothing near) are
+    minima over its ticks;
+    ``accel_mps2``/``jerk_mps3``/``lateral_accel_mps2``/``yaw_rate_radps``/``yaw_accel_radps2`` are
+    the values of largest magnitude; ``lane_offset_m`` |distance| from the nearest lane centre and
+    ``wrong_way`` at the end of the interval; ``over_speed_mps`` mean excess over the limit;
+    ``active`` bool: the world was running at its start.
+    """
+
+    end: IntArray
+    fault: IntArray
+    collision_actor: IntArray
+    progress_m: FloatArray
+    min_ttc_s: FloatArray
+    min_gap_m: FloatArray
+    accel_mps2: FloatArray
+    jerk_mps3: FloatArray
+    lateral_accel_mps2: FloatArray
+    yaw_rate_radps: FloatArray
+    yaw_accel_radps2: FloatArray
+    lane_offset_m: FloatArray
+    wrong_way: BoolArray
+    over_speed_mps: FloatArray
+    speed_mps: FloatArray
+    active: BoolArray
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One judged episode: a row of every report, also when it failed to run (``end`` = "failed",
+    ``error`` set).
+    """
+
+    scenario_id: str
+    family: str
+    nominal: bool
+    seed: int
+    end: str
+    at_fault: bool
+    collision: bool
+    off_road: bool
+    red_light: bool
+    progress_m: float
+    route_m: float
+    duration_s: float
+    mean_speed_mps: float
+    min_ttc_s: float
+    min_gap_m: float
+    comfort: float
+    wrong_way_s: float
+    total_reward: float
+    plan_ms: float
+    plan_deviation_m: float
+    parameters: Mapping[str, Any]
+    weights_version: int = -1
+    collision_actor: str = ""
+    state_hash: str = ""
+    error: str = ""
+    # What the scores need besides: shares of decisions that kept a safe time to collision and the
+    # lane, the progress that driving at the speed limit would have made, and the summed reward
+    # terms.
+    ttc_share: float = 1.0
+    lane_share: float = 1.0
+    reference_m: float = 0.0
+    decisions: int = 0
+    reward_terms: Mapping[str, float] = field(default_factory=dict)

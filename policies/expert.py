@@ -1,0 +1,153 @@
+"""The privileged expert: tries candidate plans in forks of the world and takes the best.
+
+It sees everything (hidden pedestrians, scripted intentions, signal cycles), because
+``PrivilegedView.forecast`` simulates the true future under each candidate. Two stages keep it
+cheap: one preferred plan first, and the full lattice (lane x longitudinal profile) only for the
+rows in which that plan is not clearly fine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from alpamayo.types import (
+    FloatArray,
+    Forecast,
+    IntArray,
+    ObservationBatch,
+    PlanBatch,
+    PlanSpec,
+    PrivilegedView,
+)
+from policies.route_tracking import RouteState, track_route
+
+HORIZON_STEPS = 12
+COMFORT_ACCEL_MPS2 = 1.5
+COMFORT_LATERAL_MPS2 = 2.5
+# Longitudinal profiles of the lattice: constant accelerations, mild to emergency.
+PROFILES_MPS2 = (1.5, 0.0, -1.0, -2.0, -3.0, -4.5, -6.0, -8.0)
+
+# Costs, in "metres of progress"; a metre forgone over the horizon costs PROGRESS_PER_M.
+PROGRESS_PER_M = 0.4
+COLLISION_COST = 1000.0
+COLLISION_SOONER_PER_S = 60.0
+RED_LIGHT_COST = 500.0
+ACCEL_COST_PER_MPS4 = 0.18
+TTC_MARGIN_S = 2.5
+TTC_COST_PER_S = 6.0
+GAP_MARGIN_M = 1.0
+GAP_COST_PER_M = 12.0
+LANE_CHANGE_COST = 3.0
+ROUTE_LANE_COST_PER_LANE = 1.0
+OFFSET_COST_PER_M = 0.5
+
+
+class ExpertPolicy:
+    """Forked-world lattice planner; deterministic."""
+
+    needs_privileged = True
+    name = "expert"
+
+    def __init__(self, spec: PlanSpec | None = None) -> None:
+        self.spec = spec or PlanSpec()
+        self._long = PlanSpec(steps=max(HORIZON_STEPS, self.spec.steps), step_s=self.spec.step_s)
+
+    def plan(
+        self,
+        observation: ObservationBatch,
+        *,
+        noise_keys: npt.NDArray[np.uint64],
+        privileged: PrivilegedView | None = None,
+    ) -> PlanBatch:
+        if privileged is None:
+            raise ValueError("ExpertPolicy needs the privileged view")
+        state = RouteState.from_view(privileged)
+        rows = np.arange(len(observation))
+        preferred = self._preferred(state, privileged)
+        forecast = privileged.forecast(preferred, rows)
+        best = preferred[:, 0].copy()
+        doubtful = rows[~clearly_fine(forecast)[:, 0]]
+        if len(doubtful):
+            best[doubtful] = self._search(state, privileged, doubtful)
+        best = best[:, : self.spec.steps].astype(np.float32)
+        return PlanBatch(best[..., 0], best[..., 1])
+
+    def _preferred(self, state: RouteState, view: PrivilegedView) -> FloatArray:
+        """[N, 1, K', 2]: hold the route's lane, ease towards the speed limit and
+        slow for curves.
+        """
+        shape = (len(state.d_m), 1, self._long.steps)
+        accel = np.full(shape, COMFORT_ACCEL_MPS2)
+        accel = np.minimum(accel, self._curve_accel(state, view)[:, None, None])
+        return track_route(state, view, accel, np.zeros(shape[:2]), self._long)
+
+    def _curve_accel(self, state: RouteState, view: PrivilegedView) -> FloatArray:
+        """[N] largest acceleration that still meets the comfortable speed of the curves ahead."""
+        distance = np.arange(1.0, 60.0, 3.0)
+        curvature = np.abs(view.route_ahead(distance))
+        allowed = np.sqrt(COMFORT_LATERAL_MPS2 / np.maximum(curvature, 1e-4))
+        needed = (allowed**2 - state.speed_mps[:, None] ** 2) / (2.0 * distance)
+        return np.clip(needed.min(axis=1), -4.0, COMFORT_ACCEL_MPS2)
+
+    def _search(self, state: RouteState, view: PrivilegedView, rows: IntArray) -> FloatArray:
+        """[n, K', 2]: cheapest of the lattice for ``rows``."""
+        steps = self._long.steps
+        targets, lane_cost = lateral_targets(state)  # [N, 3]
+        profiles = np.asarray(PROFILES_MPS2)
+        curve = self._curve_accel(state, view)[:, None]
+        accel = np.minimum(profiles[None], curve)  # [N, P]
+        lanes, count = targets.shape[1], len(profiles)
+        accel = np.tile(accel, (1, lanes))
+        target = np.repeat(targets, count, axis=1)
+        cost = np.repeat(lane_cost, count, axis=1)
+        accel_steps = np.repeat(accel[:, :, None], steps, axis=2)
+        plans = track_route(state, view, accel_steps, target, self._long)[rows]
+        keep = np.isfinite(cost[rows]).any(axis=0)
+        plans, cost = plans[:, keep], cost[rows][:, keep]
+        forecast = view.forecast(plans, rows)
+        total = plan_cost(forecast, plans) + np.where(np.isfinite(cost), cost, 1e9)
+        return plans[np.arange(len(rows)), total.argmin(axis=1)]
+
+
+def clearly_fine(forecast: Forecast) -> npt.NDArray[np.bool_]:
+    """[N, C]: nothing near, nothing broken, so no alternative is worth simulating."""
+    return (
+        np.isinf(forecast.collision_s)
+        & np.isinf(forecast.off_road_s)
+        & ~forecast.red_light
+        & (forecast.min_ttc_s > 4.0)
+        & (forecast.min_gap_m > GAP_MARGIN_M)
+        & (forecast.lateral_m < 0.6)
+    )
+
+
+def lateral_targets(state: RouteState) -> tuple[FloatArray, FloatArray]:
+    """Lateral targets [N, 3] (route lane, one left, one right) and their cost (inf where no such
+    lane).
+    """
+    width = state.lane_width_m
+    lanes = np.stack([np.zeros_like(width), np.ones_like(width), -np.ones_like(width)], axis=1)
+    exists = np.stack(
+        [np.ones_like(width, bool), state.left_lanes > 0, state.right_lanes > 0], axis=1
+    )
+    current = np.round(state.d_m / width)[:, None]
+    cost = LANE_CHANGE_COST * (lanes != current) + ROUTE_LANE_COST_PER_LANE * np.abs(lanes)
+    return lanes * width[:, None], np.where(exists, cost, np.inf)
+
+
+def plan_cost(forecast: Forecast, plans: FloatArray) -> FloatArray:
+    """[N, C] cost of the forecast outcomes of ``plans`` [N, C, K', 2]; lower is better."""
+    first = np.minimum(forecast.collision_s, forecast.off_road_s)
+    crash = np.where(np.isfinite(first), COLLISION_COST - COLLISION_SOONER_PER_S * first, 0.0)
+    ttc_short = np.clip(TTC_MARGIN_S - forecast.min_ttc_s, 0.0, None)
+    gap_short = np.clip(GAP_MARGIN_M - forecast.min_gap_m, 0.0, None)
+    return (
+        crash
+        + RED_LIGHT_COST * forecast.red_light
+        - PROGRESS_PER_M * forecast.progress_m
+        + ACCEL_COST_PER_MPS4 * (plans[..., 0] ** 2).mean(axis=-1)
+        + TTC_COST_PER_S * ttc_short
+        + GAP_COST_PER_M * gap_short
+        + OFFSET_COST_PER_M * forecast.lateral_m
+    )

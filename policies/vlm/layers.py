@@ -1,0 +1,82 @@
+"""Attention and gated MLP shared by the text and the image tower; parameter names are the published
+ones."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from policies.vlm.kernels import attend, rms_norm, split_heads, swiglu
+
+# Below this width one larger matrix product beats the copy that joins the weights.
+_JOIN_BELOW = 1025
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.weight, self.eps)
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    return nn.Linear(inputs, outputs, bias=False)
+
+
+def _joined(x: Tensor, *layers: nn.Linear) -> Tensor:
+    """Outputs of several projections of the same ``x``, concatenated."""
+    return F.linear(x, torch.cat([layer.weight for layer in layers]))
+
+
+class Attention(nn.Module):
+    """Grouped-query attention without biases."""
+
+    def __init__(self, hidden: int, heads: int, kv_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads, self.kv_heads = heads, kv_heads
+        self.q_proj = _linear(hidden, heads * head_dim)
+        self.k_proj = _linear(hidden, kv_heads * head_dim)
+        self.v_proj = _linear(hidden, kv_heads * head_dim)
+        self.o_proj = _linear(heads * head_dim, hidden)
+        self.join = hidden < _JOIN_BELOW
+
+    def qkv(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys and the values of x [B, S, H]: [B, heads, S, D] each."""
+        if self.join:
+            joined = _joined(x, self.q_proj, self.k_proj, self.v_proj)
+            rotated = (self.heads, self.kv_heads)
+            q, k, v = split_heads(joined, cos, sin, rotated, (self.kv_heads,))
+            return q, k, v
+        return (self.q(x, cos, sin), *self.kv(x, cos, sin))
+
+    def q(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        return split_heads(self.q_proj(x), cos, sin, (self.heads,))[0]
+
+    def kv(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        if self.join:
+            joined = _joined(x, self.k_proj, self.v_proj)
+            k, v = split_heads(joined, cos, sin, (self.kv_heads,), (self.kv_heads,))
+            return k, v
+        (k,) = split_heads(self.k_proj(x), cos, sin, (self.kv_heads,))
+        (v,) = split_heads(self.v_proj(x), cos, sin, (), (self.kv_heads,))
+        return k, v
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
+        return self.o_proj(attend(q, k, v, allowed))
+
+
+class GatedMLP(nn.Module):
+    """``down(silu(gate(x)) * up(x))``."""
+
+    def __init__(self, hidden: int, inner: int) -> None:
+        super().__init__()
+        self.gate_proj = _linear(hidden, inner)
+        self.up_proj = _linear(hidden, inner)
+        self.down_proj = _linear(inner, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(swiglu(self.gate_proj(x), self.up_proj(x)))

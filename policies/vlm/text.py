@@ -1,0 +1,224 @@
+"""The text backbone: a dense pre-norm decoder with YaRN rotary positions, cached or packed.
+
+One stack serves both modes: which positions see which is the caller's ``allowed`` mask.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from policies.vlm.config import RopeConfig, VLMConfig
+from policies.vlm.layers import Attention, GatedMLP, RMSNorm
+
+
+# --------------------------------------------------------------------------------------
+# Positions
+# --------------------------------------------------------------------------------------
+def yarn_frequencies(rope: RopeConfig, head_dim: int) -> Tensor:
+    """float32 [head_dim / 2] angular steps: fast pairs as trained, slow ones stretched by
+    ``factor``."""
+    half = head_dim // 2
+    exponent = torch.arange(half, dtype=torch.float32) * 2 / head_dim
+    base = 1.0 / rope.rope_theta**exponent
+
+    def pair_of(rotations: float) -> float:
+        """Index of the pair that turns ``rotations`` times over the original context."""
+        span = rope.original_max_position_embeddings / (rotations * 2 * math.pi)
+        return head_dim * math.log(span) / (2 * math.log(rope.rope_theta))
+
+    low = max(math.floor(pair_of(rope.beta_fast)), 0)
+    high = min(math.ceil(pair_of(rope.beta_slow)), head_dim - 1)
+    slow = ((torch.arange(half, dtype=torch.float32) - low) / max(high - low, 1e-3)).clamp(0, 1)
+    return base / rope.factor * slow + base * (1 - slow)
+
+
+def _attention_factor(rope: RopeConfig) -> float:
+    def mscale(weight: float) -> float:
+        return 1.0 if rope.factor <= 1 else 0.1 * weight * math.log(rope.factor) + 1.0
+
+    if rope.mscale and rope.mscale_all_dim:
+        return mscale(rope.mscale) / mscale(rope.mscale_all_dim)
+    return mscale(1.0)
+
+
+@lru_cache(maxsize=16)
+def _rope_table(rope: RopeConfig, head_dim: int, length: int, device: str) -> tuple[Tensor, Tensor]:
+    """cos, sin float32 [length, head_dim]."""
+    with torch.inference_mode(False):
+        angles = torch.outer(torch.arange(length).float(), yarn_frequencies(rope, head_dim))
+        angles = torch.cat([angles, angles], dim=-1)
+        factor = _attention_factor(rope)
+        return (angles.cos() * factor).to(device), (angles.sin() * factor).to(device)
+
+
+# --------------------------------------------------------------------------------------
+# Who sees whom
+# --------------------------------------------------------------------------------------
+@lru_cache(maxsize=256)
+def causal_mask(queries: int, keys: int) -> Tensor:
+    """bool [queries, keys]: the last ``queries`` of ``keys`` positions, each seeing itself and
+    before."""
+    with torch.inference_mode(False):
+        return torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
+
+
+@lru_cache(maxsize=256)
+def packed_mask(prefix: int, segments: tuple[tuple[int, bool], ...]) -> Tensor:
+    """bool [S, S] for [prefix | segment | segment ...].
+
+    The prefix is causal. Each segment (length, causal) sees the prefix and itself: all of itself,
+    or, if causal, up to each position. No segment sees another.
+    """
+    with torch.inference_mode(False):
+        total = prefix + sum(length for length, _ in segments)
+        allowed = torch.zeros(total, total, dtype=torch.bool)
+        allowed[:, :prefix] = True
+        allowed[:prefix, :prefix] = causal_mask(prefix, prefix)
+        first = prefix
+        for length, causal in segments:
+            own = slice(first, first + length)
+            allowed[own, own] = causal_mask(length, length) if causal else True
+            first += length
+        return allowed
+
+
+@lru_cache(maxsize=256)
+def packed_positions(prefix: int, lengths: tuple[int, ...]) -> Tensor:
+    """int64 [S]: every segment continues right after the prefix."""
+    with torch.inference_mode(False):
+        parts = [torch.arange(prefix), *(torch.arange(prefix, prefix + n) for n in lengths)]
+        return torch.cat(parts)
+
+
+# --------------------------------------------------------------------------------------
+# Cache
+# --------------------------------------------------------------------------------------
+@dataclass
+class KVCache:
+    """Keys and values of a prefix, with room behind it for one block.
+
+    ``keys`` and ``values`` [layers, B, kv_heads, capacity, D]; the first ``length`` slots are
+    valid. A denoising forward writes the block's keys behind them and leaves ``length`` alone, so
+    the prefix is never changed.
+    """
+
+    keys: Tensor
+    values: Tensor
+    length: int
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.shape[3]
+
+    def put(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store k, v [B, kv_heads, t, D] behind the valid slots; all keys, values so far."""
+        end = self.length + k.shape[2]
+        if end > self.capacity:
+            raise ValueError(f"cache holds {self.capacity} positions, {end} needed")
+        self.keys[layer, :, :, self.length : end] = k
+        self.values[layer, :, :, self.length : end] = v
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def take(self, rows: Tensor) -> KVCache:
+        """The cache of some batch rows (a copy)."""
+        return KVCache(self.keys[:, rows], self.values[:, rows], self.length)
+
+
+# --------------------------------------------------------------------------------------
+# Layers
+# --------------------------------------------------------------------------------------
+class DecoderLayer(nn.Module):
+    def __init__(self, config: VLMConfig) -> None:
+        super().__init__()
+        hidden, eps = config.hidden_size, config.rms_norm_eps
+        self.input_layernorm = RMSNorm(hidden, eps)
+        self.self_attn = Attention(
+            hidden, config.num_attention_heads, config.num_key_value_heads, config.head_dim
+        )
+        self.post_attention_layernorm = RMSNorm(hidden, eps)
+        self.mlp = GatedMLP(hidden, config.intermediate_size)
+
+
+class TextTower(nn.Module):
+    """``embed_tokens``, ``layers`` and ``norm``; subclass ``model.Encoder`` adds the image side."""
+
+    def __init__(self, config: VLMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def new_cache(self, batch: int, capacity: int, like: Tensor) -> KVCache:
+        config = self.config
+        shape = (
+            config.num_hidden_layers,
+            batch,
+            config.num_key_value_heads,
+            capacity,
+            config.head_dim,
+        )
+        return KVCache(like.new_zeros(shape), like.new_zeros(shape), 0)
+
+    def forward(
+        self,
+        x: Tensor,
+        positions: Tensor | tuple[int, int],
+        allowed: Tensor | None,
+        *,
+        keep: Tensor | slice | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Final normed hidden states of embeddings x [B, S, H] at ``positions`` [S] (or a range).
+
+        ``allowed`` [S, S] (or [S, cached + S]) bool, None = all. ``keep``: positions of S wanted at
+        the end: the last layer computes keys for all but everything else only for these. ``cache``
+        supplies the keys before.
+        """
+        cos, sin, scale = self._rotary(x, positions)
+        if allowed is not None:
+            allowed = allowed.to(x.device)
+        last = len(self.layers) - 1
+        for index, layer in enumerate(self.layers):
+            normed = layer.input_layernorm(x)
+            if index == last and keep is not None:
+                k, v = layer.self_attn.kv(normed, cos, sin)
+                x, normed = _pick(x, keep), _pick(normed, keep)
+                q = layer.self_attn.q(normed, cos[keep], sin[keep])
+                scale = scale[keep] if scale is not None else None
+                allowed = allowed[keep] if allowed is not None else None
+            else:
+                q, k, v = layer.self_attn.qkv(normed, cos, sin)
+            if scale is not None:
+                q = q * scale.unsqueeze(-1).to(q.dtype)
+            if cache is not None:
+                k, v = cache.put(index, k, v)
+            x = x + layer.self_attn.attend(q, k, v, allowed)
+            x = x + layer.mlp(layer.post_attention_layernorm(x))
+        return self.norm(x)
+
+    def _rotary(
+        self, x: Tensor, positions: Tensor | tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """cos, sin [S, D] and the query scale [S] (None while every position is in the original
+        context)."""
+        config, rope = self.config, self.config.rope
+        ranged = isinstance(positions, tuple)
+        top = positions[1] if ranged else int(positions.max()) + 1
+        length = max(128, 1 << (top - 1).bit_length())
+        cos, sin = _rope_table(rope, config.head_dim, length, str(x.device))
+        at = slice(*positions) if ranged else positions.to(x.device)
+        scale = None
+        if top > rope.original_max_position_embeddings and rope.llama_4_scaling_beta:
+            turns = torch.arange(length, device=x.device) // rope.original_max_position_embeddings
+            scale = (1 + rope.llama_4_scaling_beta * torch.log1p(turns.float()))[at]
+        return cos[at], sin[at], scale
+
+
+def _pick(x: Tensor, keep: Tensor | slice) -> Tensor:
+    return x[:, keep] if isinstance(keep, slice) else x.index_select(1, keep)

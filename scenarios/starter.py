@@ -1,0 +1,72 @@
+"""The commented file that ``alpamayo scenario new`` writes; it lints and plays as it is."""
+
+from __future__ import annotations
+
+STARTER = """\
+# A scenario: one road, ego, other road users, and what happens. See it with
+#   alpamayo scenario lint {id}.yaml
+#   alpamayo scenario show {id}.yaml
+schema_version: 1
+id: {id}                # equals the file's name
+family: {id}            # the kind of danger; twins and variants share it
+description: The car in front brakes hard.
+sources: []             # where the situation is described (crash typologies, protocols)
+tags: [lead, straight]
+severity: S2            # S0 nobody is hurt .. S3 life-threatening, if nobody reacts
+nominal: false          # true: nothing dangerous happens here
+
+# Drawn anew for every seed. Use one anywhere below as $name, also in arithmetic: "$gap_m + 5".
+parameters:
+  ego_mps: {{uniform: [11, 14]}}
+  ego_lane: {{choice: [0, 1]}}
+  gap_m: {{normal: {{mean: 18, std: 3, min: 12, max: 26}}}}
+  brake_mps2: {{uniform: [5, 8]}}
+  other_lane: 1 - $ego_lane             # follows from another parameter
+
+# kind: straight, curve (radius_m), junction (signals) or merge (ramp).
+road: {{kind: straight, lanes: 2, length_m: 320, speed_limit_mps: 14}}
+
+# lane: 0 is the rightmost; other paths have names (path: oncoming0, ramp, south_north ...).
+ego: {{lane: $ego_lane, s_m: 30, speed_mps: $ego_mps}}
+
+# behaviour: idm follows traffic and signals; scripted keeps its speed until an event; static
+# stands.
+actors:
+  - id: lead
+    kind: car           # car van truck motorcycle cyclist pedestrian cone barrier debris
+    lane: $ego_lane
+    ahead_m: $gap_m + 4.7               # between the middles of the boxes, along ego's route
+    speed_mps: $ego_mps
+    behaviour: scripted
+  - id: beside
+    lane: $other_lane
+    ahead_m: -20
+    speed_mps: $ego_mps
+    probability: 0.5                    # there in half of the draws
+
+# trigger: exactly one of time_s, distance_m, ttc_s, ego_position_m, arrival_s.
+events:
+  - actor: lead
+    trigger: {{time_s: 2}}
+    actions:                            # speed, offset (sideways), run_light, react (to idm)
+      - speed: {{speed_mps: 0, accel_mps2: $brake_mps2}}
+  - actor: lead
+    trigger: {{time_s: 7}}
+    actions:
+      - react: {{speed_mps: 14}}
+
+environment: {{light: 1.0}}
+duration_s: 12
+
+# The nominal twin is a second file, {id}_nominal.yaml:
+#   schema_version: 1
+#   id: {id}_nominal
+#   extends: {id}
+#   nominal: true
+#   events: []
+"""
+
+
+def starter(family: str) -> str:
+    """Text of a new scenario file for ``family``."""
+    return STARTER.format(id=family)

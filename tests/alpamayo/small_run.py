@@ -1,0 +1,56 @@
+"""A training run that is real in every part, and as small as it can be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from alpamayo.config import (
+    CheckpointConfig,
+    InLoopEvalConfig,
+    LearnerConfig,
+    PolicyConfig,
+    RolloutConfig,
+    RunConfig,
+)
+from policies.vlm.config import VLMConfig
+from sim.config import RigConfig, SimConfig
+
+
+def small_architecture() -> VLMConfig:
+    tiny = VLMConfig.preset("tiny")
+    assert tiny.vision is not None
+    vision = replace(
+        tiny.vision,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    return replace(
+        tiny, hidden_size=32, intermediate_size=64, num_hidden_layers=1, head_dim=8, vision=vision
+    )
+
+
+def save_small_policy(folder: Path) -> Path:
+    """A checkpoint with random weights."""
+    from policies.vlm import NLDModel, save_pretrained
+
+    return save_pretrained(NLDModel(small_architecture()).init_weights(1), folder)
+
+
+def small_config(root: Path, init: Path, **learner: object) -> RunConfig:
+    """2 workers x 16 worlds in groups of 4, two camera cells, one minibatch per update."""
+    settings: dict[str, object] = {
+        "iterations": 2, "epochs": 1, "minibatch": 100_000, "threads": 1, "lr": 1e-3,
+        "advantage": "gae", "kl_weight": 0.01, **learner,
+    }  # fmt: skip
+    return RunConfig(
+        run_root=str(root),
+        policy=PolicyConfig(init=str(init)),
+        sim=SimConfig(rig=RigConfig(width_px=56, height_px=28, frames=1)),
+        rollout=RolloutConfig(workers=2, worlds_per_worker=16, group_size=4, timeout_s=100.0),
+        learner=LearnerConfig(**settings),  # type: ignore[arg-type]
+        eval=InLoopEvalConfig(every=0),
+        checkpoint=CheckpointConfig(every=1),
+    )

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+BASE = """\
+schema_version: 1
+id: base
+family: base
+description: A car ahead.
+parameters:
+  speed: {uniform: [10, 12]}
+  gap: {choice: [20, 30]}
+road: {kind: straight, lanes: 2}
+ego: {lane: 0, speed_mps: $speed}
+actors:
+  - {id: lead, lane: 0, ahead_m: $gap, speed_mps: $speed}
+  - {id: van, kind: van, path: lane1, ahead_m: -20}
+events:
+  - actor: lead
+    trigger: {time_s: 2}
+    actions:
+      - speed: {speed_mps: 0}
+  - actor: van
+    trigger: {distance_m: 5}
+    actions:
+      - offset: {d_m: -3.5}
+      - run_light: true
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write a scenario file ``<id>.yaml``: the base text or ``text``, with replacements."""
+
+    def make(name: str = "base", text: str | None = None, **replace: str) -> Path:
+        body = BASE if text is None else text
+        for old, new in replace.items():
+            assert old in body
+            body = body.replace(old, new)
+        body = body.replace("id: base", f"id: {name}", 1)
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(body, encoding="utf-8")
+        return path
+
+    return make
