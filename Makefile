@@ -64,6 +64,7 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-venv constraints.txt
 
 $(VENV)/.stamp-run: $(VENV)/.stamp-torch $(INPUTS)
 	$(PIP) install --quiet -c constraints.txt -e .
+	$(BIN)/python -m sim.compile
 	@touch $@
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-run

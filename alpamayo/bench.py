@@ -1,4 +1,4 @@
-"""How fast the simulator, the policy and both together are, in one process.
+"""How fast the policy, and policy and simulator together, are in one process.
 
 Every measurement runs for a given time after a warm-up, on ordinary scenarios of a suite; ended
 worlds start a new scenario at once, so that the batch stays full. Times are wall time; quantiles
@@ -74,35 +74,6 @@ def _until(seconds: float, timings: Timings) -> Iterator[int]:
     while not calls or time.perf_counter() - started < seconds:
         yield calls
         calls += 1
-
-
-def bench_sim(suite: str, worlds: int, seconds: float, config: SimConfig) -> dict[str, Any]:
-    """Physics alone, then the observations (camera images included) of the same worlds."""
-    traffic, timings = _Traffic(suite, worlds, config), Timings()
-    actions = np.zeros((worlds, config.plan_steps, 2), dtype=np.float32)
-    for _ in _until(seconds / 2, timings):
-        timings.call("step", lambda: traffic.worlds.step(actions))
-        timings.call("load", traffic.refill)
-    steps = worlds * len(timings.seconds["step"])
-    step_s, load_s = timings.total("step"), timings.total("load")
-    ticks = round(config.decision_s / config.tick_s)
-    result = {
-        "env_steps_per_s": steps / step_s,
-        "ticks_per_s": steps * ticks / step_s,
-        "agent_steps_per_s": steps * traffic.actors / step_s,
-        "env_steps_with_reset_per_s": steps / (step_s + load_s),
-        "actors_per_world": traffic.actors,
-        "step": timings.milliseconds("step"),
-    }
-    if config.rig is not None:
-        for _ in _until(seconds / 2, timings):
-            # An image is drawn once per decision, so the worlds must move on between two calls.
-            traffic.worlds.step(actions)
-            traffic.refill()
-            timings.call("observe", traffic.worlds.observe)
-        result["images_per_s"] = worlds * len(timings.seconds["observe"]) / timings.total("observe")
-        result["observe"] = timings.milliseconds("observe")
-    return result
 
 
 def bench_policy(

@@ -153,7 +153,10 @@ def _apply(tree: Any, cls: type, values: Any, prefix: str, places: _Places) -> N
         if name not in names:
             raise places.error(key, _unknown(str(name), names))
         section, optional = _section(hints[name])
-        if section is None:
+        items = _item_type(hints[name])
+        if items is not None:
+            value = _list(items, value, key, places)
+        elif section is None:
             _check_type(hints[name], value, key, places)
             if hints[name] is float and isinstance(value, int):
                 value = float(value)
@@ -169,6 +172,33 @@ def _apply(tree: Any, cls: type, values: Any, prefix: str, places: _Places) -> N
             tree[name] = value
         except OmegaConfBaseException as error:
             raise places.error(key, _first_line(error)) from None
+
+
+def _item_type(hint: Any) -> type | None:
+    """The type of the values of a ``tuple[type, ...]``, else None."""
+    args = get_args(hint)
+    variadic = get_origin(hint) is tuple and len(args) == 2 and args[1] is Ellipsis
+    return args[0] if variadic else None
+
+
+def _list(items: type, values: Any, key: str, places: _Places) -> tuple[Any, ...]:
+    """The checked ``values`` of a list; items that are sections become structured configs."""
+    from omegaconf import OmegaConf
+
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise places.error(key, f"expected a list, got {_show(values)}")
+    made: list[Any] = []
+    for i, value in enumerate(values):
+        place = f"{key}[{i}]"
+        if dataclasses.is_dataclass(items):
+            node = OmegaConf.structured(items)
+            _unlock(node)
+            _apply(node, items, value, f"{place}.", places)
+            made.append(node)
+        else:
+            _check_type(items, value, place, places)
+            made.append(float(value) if items is float else value)
+    return tuple(made)
 
 
 def _section(hint: Any) -> tuple[type | None, bool]:
@@ -216,6 +246,10 @@ def _numbers(config: Any, prefix: str, extra: ExtraBounds) -> Iterator[tuple[str
         value = getattr(config, f.name)
         if dataclasses.is_dataclass(value):
             yield from _numbers(value, f"{prefix}{f.name}.", extra)
+        elif isinstance(value, tuple):
+            for i, item in enumerate(value):
+                if dataclasses.is_dataclass(item):
+                    yield from _numbers(item, f"{prefix}{f.name}[{i}].", extra)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             cls = type(config).__name__
             bounds = f.metadata.get("bounds") or extra.get((cls, f.name)) or extra.get((cls, "*"))
@@ -257,6 +291,11 @@ def _read_yaml(path: str, lines: dict[str, int]) -> Mapping[str, Any]:
 
 
 def _mark_lines(node: Any, prefix: str, lines: dict[str, int]) -> None:
+    if getattr(node, "id", "") == "sequence":
+        for i, item in enumerate(node.value):
+            place = f"{prefix.rstrip('.')}[{i}]"
+            lines[place] = item.start_mark.line + 1
+            _mark_lines(item, f"{place}.", lines)
     if getattr(node, "id", "") != "mapping":
         return
     for key_node, value_node in node.value:

@@ -38,6 +38,7 @@ MIN_LON_ACCEL_MPS2 = -4.05
 MAX_LON_ACCEL_MPS2 = 2.40
 MAX_LAT_ACCEL_MPS2 = 4.89
 MAX_LON_JERK_MPS3 = 4.13
+MAX_MAG_JERK_MPS3 = 8.37
 MAX_YAW_RATE_RADPS = 0.95
 MAX_YAW_ACCEL_RADPS2 = 1.93
 
@@ -55,10 +56,12 @@ SCORE_WEIGHTS: dict[str, float] = {"progress": 5.0, "ttc": 5.0, "lane": 2.0, "co
 # Per decision
 # --------------------------------------------------------------------------------------
 def comfortable(signals: StepSignals) -> BoolArray:
-    """[B] True where every comfort bound was respected through the whole decision interval."""
+    """[B] True where nuPlan's six comfort bounds were respected through the whole decision
+    interval."""
     return (
-        (signals.accel_mps2 >= MIN_LON_ACCEL_MPS2)
-        & (signals.accel_mps2 <= MAX_LON_ACCEL_MPS2)
+        (np.minimum(signals.accel_mps2, signals.min_accel_mps2) >= MIN_LON_ACCEL_MPS2)
+        & (np.maximum(signals.accel_mps2, signals.max_accel_mps2) <= MAX_LON_ACCEL_MPS2)
+        & (np.abs(signals.mag_jerk_mps3) <= MAX_MAG_JERK_MPS3)
         & (np.abs(signals.lateral_accel_mps2) <= MAX_LAT_ACCEL_MPS2)
         & (np.abs(signals.jerk_mps3) <= MAX_LON_JERK_MPS3)
         & (np.abs(signals.yaw_rate_radps) <= MAX_YAW_RATE_RADPS)
@@ -210,7 +213,6 @@ class EpisodeTracker:
         """
         count = max(int(self._count[row]), 1)
         end, actor = int(self._end[row]), int(self._actor[row])
-        in_scenario = 0 <= actor < len(scenario.actors)
         mean = {name: float(values[row]) / count for name, values in self._sum.items()}
         return EpisodeResult(
             scenario_id=scenario.id,
@@ -237,7 +239,7 @@ class EpisodeTracker:
             plan_deviation_m=float(self._sum["deviation"][row]) / max(count - 1, 1),
             parameters=dict(scenario.parameters),
             weights_version=weights_version,
-            collision_actor=scenario.actors[actor].id if in_scenario else "",
+            collision_actor=scenario.actor_id(actor) if actor >= 0 else "",
             state_hash=state_hash,
             ttc_share=mean["ttc_ok"],
             lane_share=mean["lane_ok"],

@@ -211,12 +211,17 @@ class Policy(Protocol):
 # --------------------------------------------------------------------------------------
 # Scenarios, as the simulator takes them (sampled: every parameter is a number)
 # --------------------------------------------------------------------------------------
-RoadKind = Literal["straight", "curve", "junction", "merge"]
+RoadKind = Literal[
+    "straight", "curve", "junction", "merge", "s_curve", "exit", "t_junction", "roundabout",
+    "lane_drop", "parking_street", "crest", "opendrive",
+]  # fmt: skip
 ActorKind = Literal[
-    "car", "van", "truck", "motorcycle", "cyclist", "pedestrian", "cone", "barrier", "debris"
-]
+    "car", "van", "truck", "motorcycle", "cyclist", "pedestrian", "cone", "barrier", "debris",
+    "bus", "animal", "ball", "door",
+]  # fmt: skip
 ACTOR_KINDS: tuple[str, ...] = (
     "car", "van", "truck", "motorcycle", "cyclist", "pedestrian", "cone", "barrier", "debris",
+    "bus", "animal", "ball", "door",
 )  # fmt: skip
 # (length_m, width_m, height_m) of each kind's box.
 ACTOR_SIZES_M: dict[str, tuple[float, float, float]] = {
@@ -229,6 +234,10 @@ ACTOR_SIZES_M: dict[str, tuple[float, float, float]] = {
     "cone": (0.5, 0.5, 0.9),
     "barrier": (0.8, 3.0, 1.1),
     "debris": (1.2, 1.2, 0.6),
+    "bus": (12.0, 2.55, 3.2),
+    "animal": (1.6, 0.5, 1.3),
+    "ball": (0.4, 0.4, 0.4),
+    "door": (1.1, 0.12, 1.2),
 }
 EGO_SIZE_M = (4.8, 2.0, 1.6)
 
@@ -240,7 +249,10 @@ class RoadSpec:
     ``straight``/``curve``: ``lanes`` same-direction lanes (index 0 = rightmost), ``oncoming_lanes``
     on the left; ``radius_m`` > 0 turns left, < 0 right (curve only). ``junction``: 4-way, signals,
     one lane per direction and arm (``lanes`` = ``oncoming_lanes`` = 1). ``merge``: ``lanes`` main
-    lanes and a ramp that joins lane 0.
+    lanes and a ramp that joins lane 0. ``s_curve``: left by ``radius_m``, then right. ``exit``: a
+    ramp leaves lane 0. ``t_junction``, ``roundabout``: without signals; who enters gives way.
+    ``lane_drop``: the rightmost of ``lanes`` ends. ``parking_street``: one way, parking lanes on
+    both sides. ``crest``: straight over a hill of ``rise_m``. ``opendrive``: the roads of ``file``.
     """
 
     kind: RoadKind = "straight"
@@ -251,38 +263,56 @@ class RoadSpec:
     length_m: float = 320.0
     radius_m: float = 0.0
     speed_limit_mps: float = 14.0
+    rise_m: float = 0.0
+    file: str = ""
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """When an event fires (once). ``value`` is s, m, s or m by kind.
+    """When an event fires (once). ``value`` is in s, m or m/s by kind.
 
     ``time``: episode time >= value. ``distance``: gap ahead of ego along ego's route to ``actor``
     <= value (bumper to bumper). ``ttc``: gap / closing speed to ``actor`` <= value while closing.
     ``ego_position``: ego has driven >= value along its route since its start. ``arrival``: the
     ego's centre would reach ``actor``'s route position (s of its centre on the ego route) within
-    value seconds at its present speed.
+    value seconds at its present speed. ``headway``: gap / ego speed to ``actor`` ahead <= value
+    while the ego moves. ``ego_speed``, ``actor_speed``: that speed >= value. ``after``: value
+    seconds have passed since event number ``event`` of the scenario (from 0) fired.
     """
 
-    kind: Literal["time", "distance", "ttc", "ego_position", "arrival"]
+    kind: Literal[
+        "time", "distance", "ttc", "ego_position", "arrival",
+        "headway", "ego_speed", "actor_speed", "after",
+    ]  # fmt: skip
     value: float
+    event: int = -1
 
 
 @dataclass(frozen=True)
 class Action:
-    """What an actor does when an event fires.
+    """What happens, mostly to the event's actor, when an event fires.
 
     ``speed``: go to ``speed_mps`` with ``accel_mps2`` magnitude (a brake is speed 0 with a large
-    magnitude); ``offset``: move laterally to ``d_m`` at ``lateral_mps`` (lane change, swerve,
-    pedestrian crossing); ``run_light``: ignore signals and give-way from now on; ``react``: hand
-    the actor over to IDM with desired ``speed_mps``.
+    magnitude); ``offset``: move laterally to ``d_m`` at ``lateral_mps`` (swerve, pedestrian
+    crossing); ``run_light``: ignore signals and give-way from now on; ``react``: hand the actor
+    over to IDM with desired ``speed_mps``. ``lane_change``: to the neighbouring lane on the left
+    (``value`` 1) or right (-1) at ``lateral_mps``; ``open_door``: a door swings to ``value`` rad,
+    its edge at ``lateral_mps``; ``appear``, ``vanish``; ``indicator``: ``value`` 0 off, 1 left, -1
+    right, 2 hazard lights; ``stand``: a walker walks at ``speed_mps`` (0 stands still) from now on.
+    To the world: ``signal``: the signals go to ``mode``; ``friction``: the road's coefficient
+    becomes ``value``.
     """
 
-    kind: Literal["speed", "offset", "run_light", "react"]
+    kind: Literal[
+        "speed", "offset", "run_light", "react", "lane_change", "open_door", "signal", "friction",
+        "appear", "vanish", "indicator", "stand",
+    ]  # fmt: skip
     speed_mps: float = 0.0
     accel_mps2: float = 3.0
     d_m: float = 0.0
     lateral_mps: float = 1.0
+    value: float = 0.0
+    mode: Literal["cycle", "dark", "flashing", "stuck_red", "stuck_green"] = "cycle"
 
 
 @dataclass(frozen=True)
@@ -305,7 +335,12 @@ class ActorSpec:
     negative drives against its direction (wrong way). ``yaw_rad`` is added to the heading (parked
     at an angle; pedestrians standing). ``behaviour``: ``idm`` follows leaders, signals and gives
     way at junction signals; ``scripted`` keeps its speed until an event says otherwise; ``static``
-    never moves.
+    never moves; ``walk`` (pedestrians) walks at ``desired_speed_mps`` to ``goal_d_m`` beside its
+    path, around others; ``log`` replays ``log`` rows (time_s, x_m, y_m, heading_rad, speed_mps) and
+    turns to ``idm`` once the ego is within ``reacts_within_m`` of the recorded way (0: never).
+
+    ``size_m`` (length, width, height) replaces that of the kind. A ``door`` hangs on the actor
+    ``parent`` at ``hinge_m`` (ahead, left) of the parent's middle.
     """
 
     id: str
@@ -315,11 +350,95 @@ class ActorSpec:
     d_m: float = 0.0
     speed_mps: float = 0.0
     yaw_rad: float = 0.0
-    behaviour: Literal["idm", "scripted", "static"] = "idm"
+    behaviour: Literal["idm", "scripted", "static", "walk", "log"] = "idm"
     desired_speed_mps: float = 13.0
     headway_s: float = 1.5
     s_from_ego: bool = True
     color: tuple[int, int, int] = (150, 30, 30)
+    size_m: tuple[float, float, float] | None = None
+    driver: DriverSpec | None = None
+    goal_d_m: float = 0.0
+    log: tuple[tuple[float, float, float, float, float], ...] = ()
+    reacts_within_m: float = 0.0
+    parent: str = ""
+    hinge_m: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class DriverSpec:
+    """How a driver follows and changes lanes: the parameters of IDM and MOBIL."""
+
+    headway_s: float = 1.5
+    min_gap_m: float = 2.0
+    max_accel_mps2: float = 1.5
+    comfort_brake_mps2: float = 2.0
+    politeness: float = 0.2
+    change_threshold_mps2: float = 0.2
+    changes_lanes: bool = True
+
+
+# From timid to aggressive: Treiber and Kesting, "Traffic Flow Dynamics", ch. 11 and 14, varied
+# around their highway values.
+DRIVERS: dict[str, DriverSpec] = {
+    "timid": DriverSpec(2.2, 3.0, 1.0, 1.5, 0.5, 0.4),
+    "normal": DriverSpec(1.5, 2.0, 1.5, 2.0, 0.2, 0.2),
+    "hurried": DriverSpec(1.1, 1.5, 2.0, 2.5, 0.1, 0.1),
+    "aggressive": DriverSpec(0.7, 1.0, 2.5, 3.5, 0.0, 0.05),
+}
+
+
+@dataclass(frozen=True)
+class TrafficSpec:
+    """Background traffic, spread over the lanes by the scenario's seed, besides the listed actors.
+
+    ``styles`` are names in ``DRIVERS`` and ``kinds`` actor kinds, drawn evenly. Vehicles keep
+    ``clear_m`` from the ego and from each other at the start. Desired speeds are the lane's limit
+    times a factor from ``speed_factor``. One that leaves the map enters it again elsewhere.
+    """
+
+    vehicles: int = 0
+    pedestrians: int = 0
+    styles: tuple[str, ...] = ("timid", "normal", "hurried", "aggressive")
+    kinds: tuple[str, ...] = ("car", "car", "car", "van", "truck", "motorcycle")
+    clear_m: float = 12.0
+    within_m: float = 200.0
+    speed_factor: tuple[float, float] = (0.8, 1.15)
+
+
+@dataclass(frozen=True)
+class Weather:
+    """``fog_m``: distance at which contrast has fallen to 5 % (inf: clear). ``rain``, ``snow``,
+    ``glare`` in [0, 1]. ``friction``: tyre-road coefficient (about 1 dry, 0.7 wet, 0.3 snow, 0.1
+    ice); ``patches``: (from, to, friction) along the ego's route from its start."""
+
+    fog_m: float = float("inf")
+    rain: float = 0.0
+    snow: float = 0.0
+    glare: float = 0.0
+    friction: float = 1.0
+    patches: tuple[tuple[float, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a sensor between ``start_s`` and ``end_s`` of the episode.
+
+    Of ``camera`` (a name of the rig, or ``all``): ``dead`` black; ``frozen`` repeats the image of
+    the fault's start; ``drop`` repeats the last one with probability ``amount`` per
+    frame; ``dirty`` blots over a share ``amount`` of the image; ``miscalibrated`` is turned left by
+    ``amount`` degrees. Of the ego's state: ``speed_scale`` error ``amount`` as a share;
+    ``speed_noise`` (m/s) and ``pose_noise`` (m) standard deviations; ``latency`` adds ``amount``
+    seconds.
+    """
+
+    kind: Literal[
+        "dead", "frozen", "drop", "dirty", "miscalibrated",
+        "speed_scale", "speed_noise", "pose_noise", "latency",
+    ]  # fmt: skip
+    camera: str = "all"
+    amount: float = 0.0
+    start_s: float = 0.0
+    end_s: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -335,17 +454,23 @@ class SignalPlan:
     yellow_s: float = 3.0
     all_red_s: float = 1.5
     offset_s: float = 0.0
+    mode: Literal["cycle", "dark", "flashing", "stuck_red", "stuck_green"] = "cycle"
 
 
 @dataclass(frozen=True)
 class EgoSpec:
-    """``path`` is the ego's route; it starts at arc length ``s_m`` with ``speed_mps``."""
+    """``path`` is the ego's route; it starts at arc length ``s_m`` with ``speed_mps``.
+
+    On a map whose lanes are linked, ``route`` names the lanes to drive one after the other, the
+    first of which replaces ``path``; with no ``route`` there, it goes straight on from ``path``.
+    """
 
     path: str = "lane0"
     s_m: float = 30.0
     d_m: float = 0.0
     speed_mps: float = 12.0
     command: Literal["follow", "left", "straight", "right"] = "follow"
+    route: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -371,6 +496,14 @@ class Scenario:
     duration_s: float = 12.0
     light: float = 1.0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    weather: Weather = field(default_factory=Weather)
+    faults: tuple[Fault, ...] = ()
+    traffic: TrafficSpec | None = None
+
+    def actor_id(self, slot: int) -> str:
+        """Name of the actor in ``slot``: the listed ones come first, then the traffic."""
+        listed = len(self.actors)
+        return self.actors[slot].id if slot < listed else f"traffic{slot - listed}"
 
 
 # --------------------------------------------------------------------------------------
@@ -395,6 +528,13 @@ class StepSignals:
     the values of largest magnitude; ``lane_offset_m`` |distance| from the nearest lane centre and
     ``wrong_way`` at the end of the interval; ``over_speed_mps`` mean excess over the limit;
     ``active`` bool: the world was running at its start.
+
+    ``min_accel_mps2`` and ``max_accel_mps2``: extremes along the car; ``mag_jerk_mps3``: largest
+    change of the acceleration's magnitude. ``off_lane_s``: seconds outside every lane of the ego's
+    direction; ``route_offset_m``: largest |distance| from the route. ``close_encounter``: came
+    closer than ``sim.judge.CLOSE_M`` to an actor without touching it; ``stop_line``: crossed the
+    line at a stop sign without having stood; ``blocked``: has stood for long with a free road
+    ahead. Left out, they are neutral.
     """
 
     end: IntArray
@@ -413,6 +553,20 @@ class StepSignals:
     over_speed_mps: FloatArray
     speed_mps: FloatArray
     active: BoolArray
+    min_accel_mps2: FloatArray = field(default_factory=lambda: np.zeros(()))
+    max_accel_mps2: FloatArray = field(default_factory=lambda: np.zeros(()))
+    mag_jerk_mps3: FloatArray = field(default_factory=lambda: np.zeros(()))
+    off_lane_s: FloatArray = field(default_factory=lambda: np.zeros(()))
+    route_offset_m: FloatArray = field(default_factory=lambda: np.zeros(()))
+    close_encounter: BoolArray = field(default_factory=lambda: np.zeros((), dtype=np.bool_))
+    stop_line: BoolArray = field(default_factory=lambda: np.zeros((), dtype=np.bool_))
+    blocked: BoolArray = field(default_factory=lambda: np.zeros((), dtype=np.bool_))
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = np.asarray(getattr(self, name))
+            if value.ndim == 0:
+                object.__setattr__(self, name, np.full(np.shape(self.active), value))
 
 
 @dataclass(frozen=True)

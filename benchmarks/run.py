@@ -1,5 +1,5 @@
-"""Run every `alpamayo bench` several times and keep medians, or compare two documents made that
-way.
+"""Run `alpamayo bench sim`, and `policy` and `loop` several times; keep medians, or compare two
+documents made that way.
 
 .venv/bin/python benchmarks/run.py --out bench.json [--repeat 3] [--seconds 6]
 .venv/bin/python benchmarks/run.py --compare before.json after.json
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-BENCHES = ("sim", "policy", "loop")
+BENCHES = ("policy", "loop")
 
 
 def main() -> int:
@@ -25,8 +25,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, help="write the document here")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each bench (default: 3)")
-    parser.add_argument("--seconds", type=float, default=6.0, help="time of each run (default: 6)")
+    parser.add_argument(
+        "--repeat", type=int, default=3, help="runs of policy and of loop (default: 3)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=6.0, help="time of each of them (default: 6)"
+    )
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("BEFORE", "AFTER"))
     args = parser.parse_args()
     if args.compare:
@@ -46,33 +50,38 @@ def main() -> int:
 
 
 def measure(repeat: int, seconds: float) -> dict[str, Any]:
+    simulator = bench("sim")
+    figures = {f"sim.{r['name']}": _figure(r) for r in simulator["result"]["rows"] if r["value"]}
     values: dict[str, list[float]] = {}
-    machine: Any = None
-    for bench in BENCHES:
+    for what in BENCHES:
         for _ in range(repeat):
-            words = [
-                sys.executable,
-                "-m",
-                "alpamayo",
-                "bench",
-                bench,
-                "--json",
-                "--seconds",
-                str(seconds),
-            ]
-            environment = {"OMP_NUM_THREADS": "1", **os.environ}
-            done = subprocess.run(
-                words, check=True, stdout=subprocess.PIPE, text=True, env=environment
-            )
-            document = json.loads(done.stdout)
-            machine = document["machine"]
-            for name, value in flat(document["result"], f"{bench}."):
+            document = bench(what, "--seconds", str(seconds))
+            for name, value in flat(document["result"], f"{what}."):
                 values.setdefault(name, []).append(value)
-    figures = {
+    figures |= {
         name: {"median": statistics.median(v), "min": min(v), "max": max(v)}
         for name, v in values.items()
     }
-    return {"figures": figures, "repeat": repeat, "seconds": seconds, "machine": machine}
+    return {
+        "figures": figures, "repeat": repeat, "seconds": seconds,
+        "simulator": simulator["result"], "machine": simulator["machine"],
+    }  # fmt: skip
+
+
+def _figure(row: Mapping[str, Any]) -> dict[str, float]:
+    low, high = row["spread"] or (row["value"], row["value"])
+    return {"median": row["value"], "min": low, "max": high}
+
+
+def bench(what: str, *words: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-m", "alpamayo", "bench", what, "--json", *words],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"OMP_NUM_THREADS": "1", **os.environ},
+    )
+    return json.loads(done.stdout)
 
 
 def flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:

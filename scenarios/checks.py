@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from alpamayo import types
-from scenarios.sample import DrawError, build, draw_parameters, parameters_at, path_names
-from scenarios.schema import Distribution, ScenarioDocument, near
+from scenarios.evaluate import DrawError
+from scenarios.parameters import draw_parameters, parameters_at
+from scenarios.quantities import near
+from scenarios.roads import CROSSINGS, path_names, runs_along, unknown_path
+from scenarios.sample import build
+from scenarios.schema import Distribution, ScenarioDocument
+from scenarios.schema_actors import ACTIONS_OF_WORLD, TRIGGERS_OF_ACTOR, Action
 from scenarios.yaml_tree import Loc, Problem, Tree
 
 PROBED_SEEDS = 24
+_ROADS_BY_LANES = (
+    "straight", "curve", "merge", "s_curve", "exit", "lane_drop", "parking_street", "crest",
+)  # fmt: skip
 _REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _PROSE = ("description", "sources", "tags", "id", "family", "extends")
 
@@ -27,7 +35,8 @@ def check_raw(tree: Tree) -> list[Problem]:
     return [
         *_check_id(tree, value),
         *_check_duplicate_actors(value),
-        *_check_event_actors(value),
+        *_check_actor_names(value),
+        *_check_event_ids(value),
         *_check_paths(value),
         *_check_parameters(value),
     ]
@@ -85,13 +94,75 @@ def _check_duplicate_actors(value: dict[str, Any]) -> Iterator[Problem]:
         seen.setdefault(name, i)
 
 
-def _check_event_actors(value: dict[str, Any]) -> Iterator[Problem]:
-    names = [a["id"] for _, a in _mappings(value.get("actors")) if isinstance(a.get("id"), str)]
-    for i, event in _mappings(value.get("events")):
-        name = event.get("actor")
+def _check_actor_names(value: dict[str, Any]) -> Iterator[Problem]:
+    """Events and doors name actors that exist; events that are about an actor name one."""
+    actors = _mappings(value.get("actors"))
+    names = [actor["id"] for _, actor in actors if isinstance(actor.get("id"), str)]
+    events = _mappings(value.get("events"))
+    named: list[tuple[Loc, Any]] = [(("actors", i, "parent"), a.get("parent")) for i, a in actors]
+    named += [(("events", i, "actor"), event.get("actor")) for i, event in events]
+    for loc, name in named:
         if isinstance(name, str) and name not in names:
             hint = near(name, names) or f"; actors: {', '.join(names) or 'none'}"
-            yield Problem(("events", i, "actor"), f"unknown actor {name}{hint}")
+            yield Problem(loc, f"unknown actor {name}{hint}")
+    for i, event in events:
+        if event.get("actor") is None:
+            for loc, key in _about_actors(event):
+                yield Problem(("events", i, *loc), f"{key} needs the event's actor")
+
+
+def _about_actors(event: dict[str, Any]) -> Iterator[tuple[Loc, str]]:
+    """Places of the triggers and actions of an event that are about an actor."""
+    trigger = event.get("trigger")
+    for key in trigger if isinstance(trigger, dict) else ():
+        if key in TRIGGERS_OF_ACTOR:
+            yield ("trigger", key), key
+    for i, action in _mappings(event.get("actions")):
+        for key in action:
+            if key in Action.model_fields and key not in ACTIONS_OF_WORLD:
+                yield ("actions", i, key), key
+
+
+def _check_event_ids(value: dict[str, Any]) -> Iterator[Problem]:
+    """Ids of events are unique, ``after`` names one, and nothing waits for itself."""
+    events = _mappings(value.get("events"))
+    ids: dict[str, int] = {}
+    for i, event in events:
+        name = event.get("id")
+        if isinstance(name, str):
+            if name in ids:
+                yield Problem(
+                    ("events", i, "id"), f"duplicate event id: {name} is also events.{ids[name]}"
+                )
+            ids.setdefault(name, i)
+    waits = {i: _awaited(event) for i, event in events}
+    for i, name in waits.items():
+        loc: Loc = ("events", i, "trigger", "after", "event")
+        if name is None:
+            continue
+        if name not in ids:
+            hint = near(name, ids) or f"; events with an id: {', '.join(ids) or 'none'}"
+            yield Problem(loc, f"unknown event {name}{hint}")
+        elif _comes_back(i, waits, ids):
+            yield Problem(loc, f"waits for itself by way of {name}, so it never happens")
+
+
+def _awaited(event: dict[str, Any]) -> str | None:
+    """Id of the event that ``event`` waits for."""
+    trigger = event.get("trigger")
+    after = trigger.get("after") if isinstance(trigger, dict) else None
+    name = after.get("event") if isinstance(after, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _comes_back(start: int, waits: dict[int, str | None], ids: dict[str, int]) -> bool:
+    at: int | None = start
+    for _ in waits:
+        name = waits.get(at) if at is not None else None
+        at = ids.get(name) if name is not None else None
+        if at == start:
+            return True
+    return False
 
 
 def _check_paths(value: dict[str, Any]) -> Iterator[Problem]:
@@ -100,11 +171,9 @@ def _check_paths(value: dict[str, Any]) -> Iterator[Problem]:
     if not isinstance(road, dict):
         return
     kind, lanes, oncoming = road.get("kind"), road.get("lanes", 2), road.get("oncoming_lanes", 0)
-    if (
-        kind not in ("straight", "curve", "junction", "merge")
-        or type(lanes) is not int
-        or type(oncoming) is not int
-    ):
+    if kind not in (*CROSSINGS, *_ROADS_BY_LANES):
+        return
+    if type(lanes) is not int or type(oncoming) is not int:
         return
     paths = path_names(kind, lanes, oncoming)
     users: list[tuple[Loc, Any]] = [(("ego",), value.get("ego"))]
@@ -112,14 +181,16 @@ def _check_paths(value: dict[str, Any]) -> Iterator[Problem]:
     for loc, user in users:
         if not isinstance(user, dict):
             continue
-        path, lane = user.get("path"), user.get("lane")
+        path = user.get("path")
         if isinstance(path, str) and not path.startswith("$") and path not in paths:
-            hint = near(path, paths) or f"; its paths: {', '.join(paths)}"
-            yield Problem((*loc, "path"), f"the road has no path {path}{hint}")
-        elif type(lane) is int and f"lane{lane}" not in paths:
-            yield Problem(
-                (*loc, "lane"), f"the road has no lane {lane}; its paths: {', '.join(paths)}"
-            )
+            yield Problem((*loc, "path"), unknown_path(path, paths))
+        for key in ("lane", "oncoming"):
+            number = user.get(key)
+            if type(number) is int and f"{key}{number}" not in paths:
+                what = "lane" if key == "lane" else "oncoming lane"
+                yield Problem(
+                    (*loc, key), f"the road has no {what} {number}; its paths: {', '.join(paths)}"
+                )
 
 
 def _check_parameters(value: dict[str, Any]) -> Iterator[Problem]:
@@ -149,28 +220,27 @@ def _texts(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
 def _check_start(scenario: types.Scenario, document: ScenarioDocument) -> Iterator[Problem]:
     """Ego starts on its path; distances ahead of ego make sense; nothing stands inside ego."""
     road, ego = scenario.road, scenario.ego
-    if road.kind != "junction" and ego.s_m >= road.length_m:
+    if road.kind in _ROADS_BY_LANES and ego.s_m >= road.length_m:
         yield Problem(("ego", "s_m"), f"the road ends at {road.length_m:g}, got {ego.s_m:g}")
     index = {actor.id: i for i, actor in enumerate(document.actors)}
     for actor in scenario.actors:
-        loc: Loc = ("actors", index[actor.id], "ahead_m" if actor.s_from_ego else "s_m")
-        if actor.s_from_ego and not _runs_along(actor.path, ego.path, road.kind):
-            yield Problem(
-                loc, f"{actor.path} does not run along ego's {ego.path}; place it with s_m"
-            )
-        if actor.path != ego.path:
-            continue
-        ahead = actor.s_m if actor.s_from_ego else actor.s_m - ego.s_m
-        length, width, _ = types.ACTOR_SIZES_M[actor.kind]
-        apart_s = abs(ahead) > (length + types.EGO_SIZE_M[0]) / 2
-        apart_d = abs(actor.d_m - ego.d_m) > (width + types.EGO_SIZE_M[1]) / 2
-        if not apart_s and not apart_d:
-            yield Problem(
-                loc, f"{actor.id} starts inside ego ({ahead:.1f} m ahead of it) for some draws"
-            )
+        if actor.kind != "door" and actor.behaviour != "log":
+            yield from _check_place(actor, ego, road.kind, ("actors", index[actor.id]))
 
 
-def _runs_along(path: str, ego_path: str, road_kind: str) -> bool:
-    if road_kind == "junction":
-        return path.split("_")[0] == ego_path.split("_")[0]
-    return (path == "ramp") == (ego_path == "ramp")
+def _check_place(
+    actor: types.ActorSpec, ego: types.EgoSpec, kind: str, loc: Loc
+) -> Iterator[Problem]:
+    loc = (*loc, "ahead_m" if actor.s_from_ego else "s_m")
+    if actor.s_from_ego and not runs_along(actor.path, ego.path, kind):
+        yield Problem(loc, f"{actor.path} does not run along ego's {ego.path}; place it with s_m")
+    if actor.path != ego.path:
+        return
+    ahead = actor.s_m if actor.s_from_ego else actor.s_m - ego.s_m
+    length, width, _ = actor.size_m or types.ACTOR_SIZES_M[actor.kind]
+    apart_s = abs(ahead) > (length + types.EGO_SIZE_M[0]) / 2
+    apart_d = abs(actor.d_m - ego.d_m) > (width + types.EGO_SIZE_M[1]) / 2
+    if not apart_s and not apart_d:
+        yield Problem(
+            loc, f"{actor.id} starts inside ego ({ahead:.1f} m ahead of it) for some draws"
+        )

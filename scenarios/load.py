@@ -19,7 +19,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from alpamayo.types import RequestError
-from scenarios.schema import ScenarioDocument, near
+from scenarios.quantities import near
+from scenarios.schema import ScenarioDocument
 from scenarios.yaml_tree import (
     Loc,
     LocatedProblem,
@@ -214,6 +215,7 @@ def _base_tree(tree: Tree, name: str, path: Path, chain: tuple[Path, ...]) -> Tr
 def _merged(base: Tree, own: Tree) -> Tree:
     """``own`` laid over ``base``, with the marks of whichever file wrote each key."""
     result = Tree(own.file, {}, dict.fromkeys([()], own.mark(())), [*base.problems, *own.problems])
+    result.folders = base.folders | own.folders
     inherited = {k: v for k, v in base.value.items() if k not in _NOT_INHERITED}
     result.value = _merge_mapping(inherited, own.value, (), base, own, result)
     return result

@@ -1,213 +1,44 @@
 """The scenario language as pydantic models: strict types, no unknown keys, units in names.
 
-A *quantity* is a number or an expression on parameters (``"$gap_m + 5"``); its range is checked
-on the number it
-becomes. Words follow OpenSCENARIO where it has one (road, ego, actors, events, trigger, actions,
-parameters).
+Words follow OpenSCENARIO where it has one (road, ego, actors, events, trigger, actions,
+parameters). Values: ``scenarios.quantities``; road users: ``scenarios.schema_actors``.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PrivateAttr,
-    Tag,
-    model_validator,
+from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from alpamayo import types
+from alpamayo.types import COMMANDS, RoadKind
+from scenarios.quantities import (
+    Count,
+    File,
+    Friction,
+    Lane,
+    Lateral,
+    NonNegative,
+    Number,
+    PathName,
+    Positive,
+    Real,
+    Scalar,
+    Share,
+    SignalMode,
+    Speed,
+    Strict,
+    Text,
+    Word,
+    at_most_one,
+    exactly_one,
 )
-from pydantic_core import PydanticCustomError, core_schema
-
-from alpamayo.types import ActorKind, RoadKind
-from scenarios.expressions import ExpressionError, parse
+from scenarios.schema_actors import PLACES, VEHICLES, Actor, Event, Style
 
 SCHEMA_VERSION = 1
-COLORS: dict[str, tuple[int, int, int]] = {
-    "white": (225, 225, 225),
-    "silver": (165, 170, 175),
-    "black": (35, 35, 40),
-    "red": (165, 30, 30),
-    "blue": (35, 60, 150),
-    "green": (30, 95, 55),
-    "yellow": (220, 185, 40),
-    "orange": (230, 110, 25),
-    "brown": (105, 70, 45),
-    "purple": (95, 45, 120),
-}
-
-
-@dataclass(frozen=True)
-class Number:
-    """Annotation of a quantity: a number within bounds, or an expression that gives one."""
-
-    ge: float = -math.inf
-    le: float = math.inf
-    gt: float = -math.inf
-    integer: bool = False
-
-    def complaint(self, value: float) -> str | None:
-        """What is wrong with the number, or None."""
-        if not math.isfinite(value):
-            return "expected a finite number"
-        if self.integer and value != round(value):
-            return f"expected a whole number, got {value:g}"
-        if value < self.ge or value > self.le or value <= self.gt:
-            return f"expected a number {self.range_text()}, got {value:g}"
-        return None
-
-    def range_text(self) -> str:
-        low = f"above {self.gt:g}" if self.gt > -math.inf else f"of at least {self.ge:g}"
-        has_low = max(self.gt, self.ge) > -math.inf
-        high = f"at most {self.le:g}" if self.le < math.inf else ""
-        return " and ".join(text for text in (low if has_low else "", high) if text)
-
-    def check(self, value: Any) -> float | str:
-        if isinstance(value, str):
-            try:
-                parse(value)
-            except ExpressionError as error:
-                raise PydanticCustomError(
-                    "expression", "{reason}", {"reason": str(error)}
-                ) from None
-            return value
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise PydanticCustomError(
-                "quantity", 'expected a number or an expression such as "$gap_m + 5"'
-            )
-        reason = self.complaint(value)
-        if reason:
-            raise PydanticCustomError("range", "{reason}", {"reason": reason})
-        return value
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        return core_schema.no_info_plain_validator_function(self.check)
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        number: dict[str, Any] = {"type": "integer" if self.integer else "number"}
-        if self.ge > -math.inf:
-            number["minimum"] = self.ge
-        if self.gt > -math.inf:
-            number["exclusiveMinimum"] = self.gt
-        if self.le < math.inf:
-            number["maximum"] = self.le
-        return {"anyOf": [number, {"type": "string", "pattern": r"\$"}]}
-
-
-@dataclass(frozen=True)
-class Text:
-    """Annotation of a word out of ``choices`` (any if empty), or ``$name`` of a parameter that
-    holds one.
-    """
-
-    choices: tuple[str, ...] = ()
-
-    def complaint(self, value: Any) -> str | None:
-        if not isinstance(value, str):
-            return f"expected text, got {value!r}"
-        if self.choices and value not in self.choices:
-            return (
-                f"expected one of {', '.join(self.choices)}, got {value}{near(value, self.choices)}"
-            )
-        return None
-
-    def check(self, value: Any) -> str:
-        if isinstance(value, str) and value.startswith("$"):
-            return value
-        reason = self.complaint(value)
-        if reason:
-            raise PydanticCustomError("word", "{reason}", {"reason": reason})
-        return value
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        return core_schema.no_info_plain_validator_function(self.check)
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        if not self.choices:
-            return {"type": "string"}
-        return {"anyOf": [{"enum": list(self.choices)}, {"type": "string", "pattern": r"^\$"}]}
-
-
-@dataclass(frozen=True)
-class Color:
-    """Annotation of a colour: a name, ``$name``, or [r, g, b]."""
-
-    def check(self, value: Any) -> str | list[int]:
-        if isinstance(value, list):
-            if len(value) == 3 and all(type(x) is int and 0 <= x <= 255 for x in value):
-                return value
-        elif isinstance(value, str):
-            return Text(tuple(COLORS)).check(value)
-        raise PydanticCustomError("color", "expected a colour name or [r, g, b] of 0 to 255")
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        return core_schema.no_info_plain_validator_function(self.check)
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        byte = {"type": "integer", "minimum": 0, "maximum": 255}
-        rgb = {"type": "array", "items": byte, "minItems": 3, "maxItems": 3}
-        return {"anyOf": [{"enum": list(COLORS)}, {"type": "string", "pattern": r"^\$"}, rgb]}
-
-
-@dataclass(frozen=True)
-class Scalar:
-    """Annotation of a value of a choice: a number or text."""
-
-    def check(self, value: Any) -> float | str:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise PydanticCustomError("scalar", "expected a number or text")
-        return value
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        return core_schema.no_info_plain_validator_function(self.check)
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"type": ["number", "string"]}
-
-
-def near(word: str, known: Any) -> str:
-    """``"; did you mean x?"`` or nothing."""
-    import difflib
-
-    close = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-Real = Annotated[float | str, Number()]
-Positive = Annotated[float | str, Number(gt=0.0)]
-NonNegative = Annotated[float | str, Number(ge=0.0)]
-Speed = Annotated[float | str, Number(ge=0.0, le=60.0)]
-SignedSpeed = Annotated[float | str, Number(ge=-60.0, le=60.0)]
-Acceleration = Annotated[float | str, Number(gt=0.0, le=15.0)]
-Lateral = Annotated[float | str, Number(ge=-60.0, le=60.0)]
-Lane = Annotated[int | str, Number(ge=0, le=7, integer=True)]
-Count = Annotated[int | str, Number(ge=0, le=6, integer=True)]
-Share = Annotated[float | str, Number(ge=0.0, le=1.0)]
-PathName = Annotated[str, Text()]
-Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-ColorValue = Annotated[str | list[int], Color()]
-Kind = Annotated[str, Text(get_args(ActorKind))]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
-    )
-
-
-def exactly_one(model: BaseModel, names: tuple[str, ...]) -> None:
-    given = [name for name in names if getattr(model, name) is not None]
-    if len(given) != 1:
-        got = " and ".join(given) or "none"
-        raise PydanticCustomError(
-            "exactly_one",
-            "expected exactly one of {names}, got {got}",
-            {"names": ", ".join(names), "got": got},
-        )
+MOST_ACTORS = 64
+FAULT_KINDS: tuple[str, ...] = get_args(get_type_hints(types.Fault)["kind"])
 
 
 # --------------------------------------------------------------------------------------
@@ -274,8 +105,12 @@ Parameter = Annotated[
 # The parts of a scenario
 # --------------------------------------------------------------------------------------
 class Road(Strict):
-    """A procedural road: straight, curve, junction (4-way, signals) or merge (ramp joins lane
-    0).
+    """A procedural road, or the roads of an OpenDRIVE file.
+
+    straight, curve, s_curve, crest: lanes and oncoming lanes. merge: path ramp joins lane 0; exit:
+    path exit leaves it; lane_drop: lane 0 ends. junction (4-way, signals), t_junction and
+    roundabout (without): paths are movements such as south_north. parking_street: one way, with
+    paths parking_right, parking_left, sidewalk_right, sidewalk_left.
     """
 
     kind: RoadKind
@@ -283,11 +118,19 @@ class Road(Strict):
     """Lanes in ego's direction; lane 0 is the rightmost."""
     oncoming_lanes: Count = 0
     lane_width_m: Annotated[float | str, Number(ge=2.5, le=5.0)] = 3.5
-    shoulder_m: Annotated[float | str, Number(ge=0.0, le=8.0)] = 1.0
+    shoulder_m: Annotated[float | str, Number(ge=0.0, le=6.0)] = 1.0
     length_m: Annotated[float | str, Number(ge=80.0, le=2000.0)] = 320.0
     radius_m: Real = 0.0
-    """Curves only: above 0 turns left, below 0 right."""
+    """curve and s_curve: above 0 turns left (first), below 0 right; roundabout: of the circulating
+    lane.
+    """
+    rise_m: NonNegative = 0.0
+    """crest: height of the hill in the middle of the road."""
     speed_limit_mps: Annotated[float | str, Number(gt=0.0, le=40.0)] = 14.0
+    file: Annotated[str, File(".xodr")] | None = None
+    """opendrive: the map, relative to this file. Its lanes are called
+    road<id>_s<lane section>_l<lane id>.
+    """
 
 
 class Ego(Strict):
@@ -295,115 +138,47 @@ class Ego(Strict):
 
     lane: Lane | None = None
     """Short for path: lane<n>."""
+    oncoming: Lane | None = None
+    """Short for path: oncoming<n>."""
     path: PathName | None = None
+    route: Annotated[list[PathName], Field(min_length=1, max_length=200)] | None = None
+    """opendrive: lanes to drive one after the other, from path on; default: straight on."""
     s_m: NonNegative = 30.0
     d_m: Lateral = 0.0
     speed_mps: Speed = 12.0
-    command: Literal["follow", "left", "straight", "right"] = "follow"
+    command: Annotated[str, Text(COMMANDS)] = "follow"
+    """What navigation says: follow, left, straight or right."""
 
     @model_validator(mode="after")
     def _placed(self) -> Ego:
-        exactly_one(self, ("lane", "path"))
+        if self.route is None:
+            exactly_one(self, PLACES)
+        at_most_one(self, PLACES)
         return self
 
 
-class Actor(Strict):
-    """One road user or object besides ego."""
+class Traffic(Strict):
+    """Background traffic besides the actors, spread over the lanes; drawn anew for every seed."""
 
-    id: Word
-    kind: Kind = "car"
-    lane: Lane | None = None
-    """Short for path: lane<n>."""
-    path: PathName | None = None
-    ahead_m: Real | None = None
-    """Distance along ego's route from ego's start, between box centres (paths parallel to the
-    route).
+    vehicles: Annotated[int | str, Number(ge=0, le=500, integer=True)] = 0
+    pedestrians: Annotated[int | str, Number(ge=0, le=500, integer=True)] = 0
+    styles: Annotated[list[Style], Field(min_length=1)] | None = None
+    """Ways to drive, drawn evenly; default: all."""
+    kinds: Annotated[list[Annotated[str, Text(VEHICLES)]], Field(min_length=1)] | None = None
+    """Drawn evenly, one given twice comes twice as often; default: half of them cars, the others
+    van, truck and motorcycle.
     """
-    s_m: Real | None = None
-    """Arc length on the actor's own path (junctions)."""
-    d_m: Lateral = 0.0
-    """Metres to the left of the path."""
-    speed_mps: SignedSpeed = 0.0
-    """Along the path; below 0 drives against its direction."""
-    yaw_rad: Real = 0.0
-    behaviour: Literal["idm", "scripted", "static"] | None = None
-    """Default: static for cone, barrier, debris; scripted for pedestrian; idm for the others."""
-    desired_speed_mps: Speed | None = None
-    """Of idm; default: the speed limit."""
-    headway_s: Positive = 1.5
-    color: ColorValue | None = None
-    """A name, [r, g, b] or $name; default: drawn per scenario."""
-    probability: Share = 1.0
-    """The actor is there with this probability."""
-
-    @model_validator(mode="after")
-    def _placed(self) -> Actor:
-        exactly_one(self, ("lane", "path"))
-        exactly_one(self, ("ahead_m", "s_m"))
-        return self
-
-
-class Trigger(Strict):
-    """When the event fires, once: exactly one condition."""
-
-    time_s: NonNegative | None = None
-    """Episode time."""
-    distance_m: Positive | None = None
-    """The gap from ego's front to the actor, along the route, is at most this."""
-    ttc_s: Positive | None = None
-    """Gap / closing speed to the actor is at most this."""
-    ego_position_m: NonNegative | None = None
-    """Ego has driven this far since the start."""
-    arrival_s: Positive | None = None
-    """At its present speed ego reaches the actor's place on the route within this time."""
-
-    @model_validator(mode="after")
-    def _one(self) -> Trigger:
-        exactly_one(self, tuple(type(self).model_fields))
-        return self
-
-
-class SpeedAction(Strict):
-    """Go to a speed; speed_mps 0 with a large accel_mps2 is hard braking."""
-
-    speed_mps: SignedSpeed
-    accel_mps2: Acceleration = 3.0
-
-
-class OffsetAction(Strict):
-    """Move sideways to d_m left of the actor's path: lane change, swerve, crossing."""
-
-    d_m: Lateral
-    lateral_mps: Annotated[float | str, Number(gt=0.0, le=10.0)] = 1.0
-
-
-class ReactAction(Strict):
-    """Hand the actor over to car following with this desired speed."""
-
-    speed_mps: Speed
-
-
-class Action(Strict):
-    """What the actor does: exactly one."""
-
-    speed: SpeedAction | None = None
-    offset: OffsetAction | None = None
-    run_light: Literal[True] | None = None
-    """Ignore signals and give-way from now on."""
-    react: ReactAction | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Action:
-        exactly_one(self, tuple(type(self).model_fields))
-        return self
-
-
-class Event(Strict):
-    """``actor`` does ``actions`` when ``trigger`` holds."""
-
-    actor: Word
-    trigger: Trigger
-    actions: Annotated[list[Action], Field(min_length=1)]
+    clear_m: NonNegative = 12.0
+    """Free space at the start between vehicles, and to ego."""
+    within_m: Positive = 200.0
+    """Distance from ego within which they start."""
+    speed_factor: (
+        Annotated[
+            list[Annotated[float | str, Number(gt=0.0, le=3.0)]], Field(min_length=2, max_length=2)
+        ]
+        | None
+    ) = None
+    """[low, high]: desired speed over the lane's limit; default: [0.8, 1.15]."""
 
 
 class Signals(Strict):
@@ -414,6 +189,8 @@ class Signals(Strict):
     all_red_s: NonNegative = 1.5
     offset_s: NonNegative = 0.0
     """Cycle time at the episode's start."""
+    mode: SignalMode = "cycle"
+    """cycle, or a failure: dark, flashing yellow, stuck_red or stuck_green for ego."""
 
 
 class Environment(Strict):
@@ -421,6 +198,43 @@ class Environment(Strict):
 
     light: Annotated[float | str, Number(ge=0.05, le=1.0)] = 1.0
     """Brightness."""
+
+
+class Patch(Strict):
+    """A friction of its own from from_m to to_m along ego's route from its start."""
+
+    from_m: Real
+    to_m: Real
+    friction: Friction
+
+
+class Weather(Strict):
+    """What is in the air and on the road."""
+
+    fog_m: Annotated[float | str, Number(ge=5.0)] | None = None
+    """Distance at which contrast has fallen to 5 %."""
+    rain: Share = 0.0
+    snow: Share = 0.0
+    glare: Share = 0.0
+    friction: Friction = 1.0
+    """Coefficient between tyre and road: about 1 dry, 0.7 wet, 0.3 snow, 0.1 ice."""
+    patches: Annotated[list[Patch], Field(max_length=4)] = Field(default_factory=list)
+
+
+class Fault(Strict):
+    """What is wrong with a sensor from start_s to end_s (default: to the end)."""
+
+    kind: Annotated[str, Text(FAULT_KINDS)]
+    """Cameras: dead, frozen, drop (probability per frame), dirty (share of the image),
+    miscalibrated (degrees). Ego's state: speed_scale (share), speed_noise (m/s), pose_noise (m),
+    latency (s).
+    """
+    camera: PathName | None = None
+    """Name of a camera of the rig; default: all."""
+    amount: Real | None = None
+    """In the unit of the kind; dead and frozen have none."""
+    start_s: NonNegative = 0.0
+    end_s: NonNegative | None = None
 
 
 class ScenarioDocument(Strict):
@@ -449,10 +263,13 @@ class ScenarioDocument(Strict):
     """Name to distribution, number, or expression on other parameters."""
     road: Road
     ego: Ego
-    actors: Annotated[list[Actor], Field(max_length=12)] = Field(default_factory=list)
+    actors: Annotated[list[Actor], Field(max_length=MOST_ACTORS)] = Field(default_factory=list)
     events: list[Event] = Field(default_factory=list)
+    traffic: Traffic | None = None
     signals: Signals | None = None
     environment: Environment = Field(default_factory=Environment)
+    weather: Weather = Field(default_factory=Weather)
+    faults: Annotated[list[Fault], Field(max_length=64)] = Field(default_factory=list)
     duration_s: Annotated[float | str, Number(gt=0.0, le=120.0)] = 12.0
 
     _tree: Any = PrivateAttr(default=None)

@@ -23,17 +23,18 @@ parameters:
   brake_mps2: {{uniform: [5, 8]}}
   other_lane: 1 - $ego_lane             # follows from another parameter
 
-# kind: straight, curve (radius_m), junction (signals) or merge (ramp).
+# kind: straight, curve and s_curve (radius_m), crest (rise_m), merge (ramp), exit, lane_drop,
+# junction (signals), t_junction, roundabout, parking_street, or opendrive (file: map.xodr).
 road: {{kind: straight, lanes: 2, length_m: 320, speed_limit_mps: 14}}
 
-# lane: 0 is the rightmost; other paths have names (path: oncoming0, ramp, south_north ...).
+# lane: 0 is the rightmost; oncoming: 0; other paths have names (path: ramp, south_north ...).
 ego: {{lane: $ego_lane, s_m: 30, speed_mps: $ego_mps}}
 
 # behaviour: idm follows traffic and signals; scripted keeps its speed until an event; static
-# stands.
+# stands; walk (pedestrians) goes to goal_d_m; log replays a recorded trajectory.
 actors:
   - id: lead
-    kind: car           # car van truck motorcycle cyclist pedestrian cone barrier debris
+    kind: car           # van truck bus motorcycle cyclist pedestrian animal ball cone door ...
     lane: $ego_lane
     ahead_m: $gap_m + 4.7               # between the middles of the boxes, along ego's route
     speed_mps: $ego_mps
@@ -42,20 +43,29 @@ actors:
     lane: $other_lane
     ahead_m: -20
     speed_mps: $ego_mps
+    driver: hurried                     # timid normal hurried aggressive; else keeps its lane
     probability: 0.5                    # there in half of the draws
 
-# trigger: exactly one of time_s, distance_m, ttc_s, ego_position_m, arrival_s.
+# trigger: exactly one of time_s, distance_m, ttc_s, ego_position_m, arrival_s, headway_s,
+# ego_speed_mps, actor_speed_mps, after.
 events:
-  - actor: lead
+  - id: brake
+    actor: lead
     trigger: {{time_s: 2}}
-    actions:                            # speed, offset (sideways), run_light, react (to idm)
+    # speed, offset (sideways), react (to idm), lane_change, run_light, open_door, vanish ...
+    actions:
       - speed: {{speed_mps: 0, accel_mps2: $brake_mps2}}
   - actor: lead
-    trigger: {{time_s: 7}}
+    trigger: {{after: {{event: brake, delay_s: 5}}}}
     actions:
       - react: {{speed_mps: 14}}
 
+# Cars that nobody listed above, spread over the lanes by the seed.
+traffic: {{vehicles: 2, clear_m: 20}}
+
 environment: {{light: 1.0}}
+weather: {{rain: 0.3, friction: 0.8}}     # fog_m, snow, glare, patches of another friction
+faults: []                              # of sensors, as {{kind: dirty, camera: front, amount: 0.1}}
 duration_s: 12
 
 # The nominal twin is a second file, {id}_nominal.yaml:

@@ -19,8 +19,8 @@ from alpamayo import streams, types
 from alpamayo.types import RequestError
 from scenarios.catalog import SUITES, library_files
 from scenarios.load import load_document, ordered, schema_problems
+from scenarios.quantities import Strict, Word, near
 from scenarios.sample import sample
-from scenarios.schema import Strict, Word, near
 from scenarios.yaml_tree import Problem, ScenarioFileError, Tree, read_tree
 
 HELD_OUT_FROM = 1_000_000

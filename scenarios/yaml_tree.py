@@ -75,18 +75,24 @@ class ScenarioFileError(RequestError):
 
 @dataclass
 class Tree:
-    """``value`` is plain data; ``marks`` the place of each key (for list items, of the item)."""
+    """``value`` is plain data; ``marks`` the place of each key (for list items, of the item);
+    ``folders`` the folder of each file that marks name."""
 
     file: str
     value: Any
     marks: dict[Loc, Mark] = field(default_factory=dict)
     problems: list[LocatedProblem] = field(default_factory=list)
+    folders: dict[str, Path] = field(default_factory=dict)
 
     def mark(self, loc: Loc) -> Mark:
         """Place of ``loc`` or of its nearest parent that is written in the file."""
         while loc and loc not in self.marks:
             loc = loc[:-1]
         return self.marks.get(loc, Mark(self.file, 1, 1))
+
+    def folder(self, loc: Loc) -> Path:
+        """Folder of the file in which ``loc`` is written; paths there are relative to it."""
+        return self.folders.get(self.mark(loc).file, Path())
 
     def locate(self, problem: Problem) -> LocatedProblem:
         return LocatedProblem(self.mark(problem.loc), dotted(problem.loc), problem.message)
@@ -118,7 +124,9 @@ def read_tree(path: Path, shown_as: str | None = None) -> Tree:
         raise RequestError(f"{name}: expected UTF-8 text") from None
     except OSError as error:
         raise RequestError(f"{name}: cannot be read ({error.strerror})") from None
-    return parse_tree(text, name)
+    tree = parse_tree(text, name)
+    tree.folders[name] = path.resolve().parent
+    return tree
 
 
 def parse_tree(text: str, name: str) -> Tree:

@@ -1,62 +1,216 @@
-"""Oriented boxes: overlap by the separating-axis theorem and exact clearance, for any number of
-pairs at once.
+"""Oriented boxes: overlap by the separating-axis theorem, exact clearance, and contact while they
+move.
 
-A box is (x, y, heading, length, width); all arguments broadcast.
+Kernels work on one pair. The pair is given in the frame of its first box: ``px, py`` is the middle
+of the second, ``cos_t, sin_t`` how much it is turned; then length and width of both. Functions of
+arrays take boxes (x, y, heading, length, width) [..., 5] that broadcast.
 """
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
 from alpamayo.types import FloatArray
+from sim.kernels import kernel
 
 _SIGNS = np.array([(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)])
+# Boxes that move against each other by less than this share of their common extent along that way
+# are looked at after the tick only.
+FAST_SHARE = 0.5
+MOST_POSES = 64
+
+_Four = tuple[float, float, float, float]
 
 
-def axis_separations(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Signed separation [..., 4] of boxes [..., 5] along the axes of the first (long, cross) and
-    the second.
+@kernel
+def relative(
+    x: float, y: float, cos_h: float, sin_h: float,
+    other_x: float, other_y: float, other_cos: float, other_sin: float,
+) -> _Four:  # fmt: skip
+    """(px, py, cos_t, sin_t): the second pose in the frame of the first."""
+    dx, dy = other_x - x, other_y - y
+    return (
+        dx * cos_h + dy * sin_h,
+        dy * cos_h - dx * sin_h,
+        cos_h * other_cos + sin_h * other_sin,
+        other_sin * cos_h - other_cos * sin_h,
+    )
+
+
+@kernel
+def separations(
+    px: float, py: float, cos_t: float, sin_t: float, la: float, wa: float, lb: float, wb: float
+) -> _Four:
+    """Signed separation along the long and the cross axis of the first box and of the second.
 
     Positive on any axis: apart. All negative: they overlap, by that much on each axis.
     """
-    dx, dy = second[..., 0] - first[..., 0], second[..., 1] - first[..., 1]
-    cos_a, sin_a = np.cos(first[..., 2]), np.sin(first[..., 2])
-    cos_b, sin_b = np.cos(second[..., 2]), np.sin(second[..., 2])
-    cos_ab = np.abs(cos_a * cos_b + sin_a * sin_b)
-    sin_ab = np.abs(sin_b * cos_a - cos_b * sin_a)
-    la, wa, lb, wb = first[..., 3], first[..., 4], second[..., 3], second[..., 4]
-    separation = np.empty((*dx.shape, 4))
-    separation[..., 0] = np.abs(dx * cos_a + dy * sin_a) - 0.5 * (la + lb * cos_ab + wb * sin_ab)
-    separation[..., 1] = np.abs(dy * cos_a - dx * sin_a) - 0.5 * (wa + lb * sin_ab + wb * cos_ab)
-    separation[..., 2] = np.abs(dx * cos_b + dy * sin_b) - 0.5 * (lb + la * cos_ab + wa * sin_ab)
-    separation[..., 3] = np.abs(dy * cos_b - dx * sin_b) - 0.5 * (wb + la * sin_ab + wa * cos_ab)
-    return separation
+    along, across = abs(cos_t), abs(sin_t)
+    return (
+        abs(px) - 0.5 * (la + lb * along + wb * across),
+        abs(py) - 0.5 * (wa + lb * across + wb * along),
+        abs(px * cos_t + py * sin_t) - 0.5 * (lb + la * along + wa * across),
+        abs(py * cos_t - px * sin_t) - 0.5 * (wb + la * across + wa * along),
+    )
 
 
-def clearance(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(distance, separation): distance between boxes [..., 5] (0 when they overlap) and the largest
-    axis separation.
+@kernel
+def separation(
+    px: float, py: float, cos_t: float, sin_t: float, la: float, wa: float, lb: float, wb: float
+) -> float:
+    """The largest of the separations: negative exactly where the boxes overlap."""
+    first, second, third, fourth = separations(px, py, cos_t, sin_t, la, wa, lb, wb)
+    return max(max(first, second), max(third, fourth))
+
+
+@kernel
+def distance(
+    px: float, py: float, cos_t: float, sin_t: float, la: float, wa: float, lb: float, wb: float
+) -> float:
+    """Distance between two boxes that do not overlap.
 
     Two disjoint convex shapes are nearest at a corner of one of them: eight corner-to-box distances
     are exact.
     """
-    separation = axis_separations(first, second).max(axis=-1)
-    nearest = np.minimum(_corner_distance(first, second), _corner_distance(second, first))
-    return np.where(separation > 0.0, nearest, 0.0), separation
+    nearest = _corners_to_box(px, py, cos_t, sin_t, la, wa, lb, wb)
+    back_x, back_y = -px * cos_t - py * sin_t, px * sin_t - py * cos_t
+    return math.sqrt(min(nearest, _corners_to_box(back_x, back_y, cos_t, -sin_t, lb, wb, la, wa)))
 
 
-def _corner_distance(box: FloatArray, other: FloatArray) -> FloatArray:
-    """Smallest distance from the corners of ``other`` to ``box``."""
-    cos_b, sin_b = np.cos(box[..., 2]), np.sin(box[..., 2])
-    dx, dy = other[..., 0] - box[..., 0], other[..., 1] - box[..., 1]
-    local_x, local_y = dx * cos_b + dy * sin_b, dy * cos_b - dx * sin_b
-    turn = other[..., 2] - box[..., 2]
-    cos_t, sin_t = np.cos(turn)[..., None], np.sin(turn)[..., None]
-    half_l = 0.5 * other[..., 3, None] * _SIGNS[:, 0]
-    half_w = 0.5 * other[..., 4, None] * _SIGNS[:, 1]
-    px = np.abs(local_x[..., None] + half_l * cos_t - half_w * sin_t) - 0.5 * box[..., 3, None]
-    py = np.abs(local_y[..., None] + half_l * sin_t + half_w * cos_t) - 0.5 * box[..., 4, None]
-    return np.hypot(np.maximum(px, 0.0), np.maximum(py, 0.0)).min(axis=-1)
+@kernel
+def _corners_to_box(
+    px: float, py: float, cos_t: float, sin_t: float, la: float, wa: float, lb: float, wb: float
+) -> float:
+    """Smallest squared distance from the corners of the second box to the first."""
+    lx, ly = 0.5 * lb * cos_t, 0.5 * lb * sin_t
+    wx, wy = -0.5 * wb * sin_t, 0.5 * wb * cos_t
+    half_l, half_w = 0.5 * la, 0.5 * wa
+    nearest = math.inf
+    for i in range(4):
+        forward = 1.0 if i < 2 else -1.0
+        leftward = 1.0 if i % 2 == 0 else -1.0
+        x = max(abs(px + forward * lx + leftward * wx) - half_l, 0.0)
+        y = max(abs(py + forward * ly + leftward * wy) - half_w, 0.0)
+        nearest = min(nearest, x * x + y * y)
+    return nearest
+
+
+@kernel
+def poses_between(
+    moved_x: float, moved_y: float, cos_h: float, sin_h: float, cos_t: float, sin_t: float,
+    la: float, wa: float, lb: float, wb: float,
+) -> int:  # fmt: skip
+    """How many poses within a tick must be looked at besides the one at its end: 0 for all but
+    fast motion.
+
+    ``moved_x, moved_y``: how far the second box moved relative to the first, in the world;
+    ``cos_h, sin_h``: heading of the first. Boxes that hit each other squarely overlap along a way
+    as long as their common extent in the direction of motion. If they move by less than
+    ``FAST_SHARE`` of it in a tick, they are seen to overlap after one, and only brushing corners
+    can be missed; otherwise poses are no farther apart than half the smallest side.
+    """
+    squared = moved_x * moved_x + moved_y * moved_y
+    reach = min(la, wa) + min(lb, wb)
+    if squared <= (FAST_SHARE * reach) ** 2:
+        return 0
+    moved = math.sqrt(squared)
+    along = (moved_x * cos_h + moved_y * sin_h) / moved
+    across = (moved_y * cos_h - moved_x * sin_h) / moved
+    extent = la * abs(along) + wa * abs(across)
+    extent += lb * abs(along * cos_t + across * sin_t) + wb * abs(across * cos_t - along * sin_t)
+    if moved <= FAST_SHARE * extent:
+        return 0
+    step = 0.5 * min(min(la, wa), min(lb, wb))
+    return min(math.ceil(moved / max(step, 1e-3)) - 1, MOST_POSES)
+
+
+@kernel
+def wrapped(angle: float) -> float:
+    """The same angle within -pi to pi."""
+    return angle - 2.0 * math.pi * math.floor((angle + math.pi) / (2.0 * math.pi))
+
+
+@kernel
+def touch_within(
+    poses: int,
+    x: float, y: float, heading: float, to_x: float, to_y: float, to_heading: float,
+    la: float, wa: float,
+    other_x: float, other_y: float, other_heading: float,
+    other_to_x: float, other_to_y: float, other_to_heading: float,
+    lb: float, wb: float,
+) -> float:  # fmt: skip
+    """Share of the tick (0 to 1) after which two moving boxes are first seen to overlap, looking at
+    ``poses`` evenly spread moments between start and end; -1: at none of them."""
+    turn, other_turn = wrapped(to_heading - heading), wrapped(other_to_heading - other_heading)
+    for i in range(poses):
+        f = (i + 1.0) / (poses + 1.0)
+        h, other_h = heading + f * turn, other_heading + f * other_turn
+        px, py, cos_t, sin_t = relative(
+            x + f * (to_x - x), y + f * (to_y - y), math.cos(h), math.sin(h),
+            other_x + f * (other_to_x - other_x), other_y + f * (other_to_y - other_y),
+            math.cos(other_h), math.sin(other_h),
+        )  # fmt: skip
+        if separation(px, py, cos_t, sin_t, la, wa, lb, wb) <= 0.0:
+            return f
+    return -1.0
+
+
+@kernel
+def _pair(first: FloatArray, second: FloatArray) -> _Four:
+    cos_a, sin_a = math.cos(first[2]), math.sin(first[2])
+    cos_b, sin_b = math.cos(second[2]), math.sin(second[2])
+    return relative(first[0], first[1], cos_a, sin_a, second[0], second[1], cos_b, sin_b)
+
+
+@kernel
+def _all_separations(first: FloatArray, second: FloatArray, result: Any) -> None:
+    for n in range(len(first)):
+        px, py, cos_t, sin_t = _pair(first[n], second[n])
+        values = separations(
+            px, py, cos_t, sin_t, first[n, 3], first[n, 4], second[n, 3], second[n, 4]
+        )
+        for axis in range(4):
+            result[n, axis] = values[axis]
+
+
+@kernel
+def _all_clearances(first: FloatArray, second: FloatArray, result: Any) -> None:
+    for n in range(len(first)):
+        px, py, cos_t, sin_t = _pair(first[n], second[n])
+        la, wa, lb, wb = first[n, 3], first[n, 4], second[n, 3], second[n, 4]
+        result[n, 1] = separation(px, py, cos_t, sin_t, la, wa, lb, wb)
+        apart = result[n, 1] > 0.0
+        result[n, 0] = distance(px, py, cos_t, sin_t, la, wa, lb, wb) if apart else 0.0
+
+
+def _rows(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
+    a, b = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
+    return np.ascontiguousarray(a).reshape(-1, 5), np.ascontiguousarray(b).reshape(-1, 5)
+
+
+def _shape(first: FloatArray, second: FloatArray) -> tuple[int, ...]:
+    return np.broadcast_shapes(np.shape(first), np.shape(second))[:-1]
+
+
+def axis_separations(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Separations [..., 4] (see ``separations``) of boxes [..., 5]."""
+    a, b = _rows(first, second)
+    result = np.empty((len(a), 4))
+    _all_separations(a, b, result)
+    return result.reshape(*_shape(first, second), 4)
+
+
+def clearance(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(distance, separation): distance between boxes [..., 5] (0 when they overlap) and the largest
+    axis separation."""
+    a, b = _rows(first, second)
+    result = np.empty((len(a), 2))
+    _all_clearances(a, b, result)
+    shape = _shape(first, second)
+    return result[:, 0].reshape(shape), result[:, 1].reshape(shape)
 
 
 def corners(

@@ -1,100 +1,165 @@
-"""Triggers and actions over event slots [B, E] and action slots [B, M]. Every event fires at most
-once."""
+"""Triggers and actions of one world: event records ``e`` [E] and action records ``m`` [M]. Every
+event fires at most once."""
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from typing import Any
 
-from alpamayo.types import EGO_SIZE_M, BoolArray, FloatArray, IntArray
-from sim.actors.motion import begin_shift
-from sim.actors.paths import BESIDE_M
-from sim.roads.atlas import MapAtlas
-from sim.state import IDM, SCRIPTED, STATIC, WorldState
+from alpamayo.types import EGO_SIZE_M
+from sim.actors.lanes import change_lane
+from sim.actors.shift import begin_shift
+from sim.encounters import speed_ahead
+from sim.kernels import kernel
+from sim.params import Params
+from sim.roads import lookup
+from sim.state import ATTACHED, IDM, SCRIPTED, STATIC, WALK
 
-TRIGGERS = ("time", "distance", "ttc", "ego_position", "arrival")
-TIME, DISTANCE, TTC, EGO_POSITION, ARRIVAL = range(5)
-ACTIONS = ("speed", "offset", "run_light", "react")
-SPEED, OFFSET, RUN_LIGHT, REACT = range(4)
-# Columns of ``action_values``.
-SPEED_MPS, ACCEL_MPS2, D_M, LATERAL_MPS = range(4)
+TRIGGERS = (
+    "time", "distance", "ttc", "ego_position", "arrival",
+    "headway", "ego_speed", "actor_speed", "after",
+)  # fmt: skip
+TIME, DISTANCE, TTC, EGO_POSITION, ARRIVAL, HEADWAY, EGO_SPEED, ACTOR_SPEED, AFTER = range(9)
+ACTIONS = (
+    "speed", "offset", "run_light", "react", "lane_change", "open_door", "signal", "friction",
+    "appear", "vanish", "indicator", "stand",
+)  # fmt: skip
+(
+    SPEED, OFFSET, RUN_LIGHT, REACT, LANE_CHANGE, OPEN_DOOR, SIGNAL, FRICTION,
+    APPEAR, VANISH, INDICATOR, STAND,
+) = range(12)  # fmt: skip
+BESIDE_M = 40.0  # farther to the side of the route than this means "not beside it"
+_HALF_EGO_M = 0.5 * EGO_SIZE_M[0]
 _ROUNDING = 1e-9  # 3 ticks of 0.1 s are 0.30000000000000004 s
 
 
-def fire(state: WorldState, atlas: MapAtlas, time_s: FloatArray, running: BoolArray) -> None:
-    """Fire the events of running worlds whose trigger holds now and apply their actions, in
-    place."""
-    waiting = ~state.fired & running[:, None]
-    if not waiting.any():
+@kernel
+def fire(w: Any, a: Any, e: Any, m: Any, maps: Any, p: Params, time_s: float) -> None:
+    """Fire the events whose trigger holds now and apply their actions, in place, in their order in
+    the list: of two alike the later one wins."""
+    fired = False
+    for k in range(w.event_count):
+        if not e[k].fired and _holds(w, a, e, k, maps, time_s):
+            e[k].fired_s = time_s
+            fired = True
+    if not fired:
         return
-    kind, value = state.trigger, state.trigger_value + _ROUNDING
-    driven = (state.route_s - state.start_s)[:, None]
-    now = (kind == TIME) & (time_s[:, None] + 2 * _ROUNDING >= value)
-    now |= (kind == EGO_POSITION) & (driven + 2 * _ROUNDING >= value)
-    now &= waiting
-    relative = np.nonzero(waiting & ((kind == DISTANCE) | (kind == TTC) | (kind == ARRIVAL)))
-    if len(relative[0]):
-        now[relative] = _relative(state, atlas, *relative)
-    if now.any():
-        state.fired |= now
-        _apply(state, now)
+    # An event that fires now has a time but is not marked yet.
+    for j in range(len(m)):
+        k = m[j].action_event
+        if m[j].action_kind >= 0 and not e[k].fired and e[k].fired_s == time_s:
+            _act(w, a, e[k].event_actor, m[j], maps, time_s)
+    for k in range(w.event_count):
+        if e[k].fired_s == time_s:
+            e[k].fired = True
 
 
-def _relative(state: WorldState, atlas: MapAtlas, b: IntArray, e: IntArray) -> BoolArray:
-    """[n] whether events (b, e), whose triggers relate the ego to an actor, hold now."""
-    a = state.event_actor[b, e]
-    kind, value = state.trigger[b, e], state.trigger_value[b, e] + _ROUNDING
-    ahead, reach, along = ahead_on_route(state, atlas, b, a)
-    gap = np.maximum(ahead - reach - 0.5 * EGO_SIZE_M[0], 0.0)
-    speed = state.speed[b] * np.cos(state.heading[b] - state.route_heading[b])
-    closing = speed - along
-    near = (kind == DISTANCE) & (gap <= value)
-    near |= (kind == TTC) & (closing > 0.0) & (gap <= value * closing)
-    near |= (kind == ARRIVAL) & (ahead <= value * speed)
-    return near & (ahead > 0.0) & np.isfinite(ahead) & state.present[b, a]
+# Triggers --------------------------------------------------------------------------------
+@kernel
+def _holds(w: Any, a: Any, e: Any, k: int, maps: Any, time_s: float) -> bool:
+    """Whether the trigger of event ``k`` holds."""
+    kind, value = e[k].trigger, e[k].trigger_value
+    slack = 2.0 * _ROUNDING
+    if kind == TIME:
+        return time_s + slack >= value + _ROUNDING
+    if kind == EGO_POSITION:
+        return w.route_s - w.start_s + slack >= value + _ROUNDING
+    if kind == EGO_SPEED:
+        return w.speed + slack >= value + _ROUNDING
+    if kind == AFTER:
+        other = e[k].after_event
+        known = 0 <= other < w.event_count
+        return known and e[other].fired and time_s + _ROUNDING >= e[other].fired_s + value
+    i = e[k].event_actor
+    if i < 0 or not a[i].present:
+        return False
+    if kind == ACTOR_SPEED:
+        return abs(speed_ahead(a[i])) + slack >= value + _ROUNDING
+    return _holds_relative(w, a[i], kind, value + _ROUNDING, maps)
 
 
-def ahead_on_route(
-    state: WorldState, atlas: MapAtlas, b: IntArray, a: IntArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """[n] for actors (b, a): distance of the centre ahead of the ego's along its route, half extent
+@kernel
+def _holds_relative(w: Any, actor: Any, kind: int, value: float, maps: Any) -> bool:
+    """Whether a trigger holds that relates the ego to an actor ahead on its route."""
+    ahead, reach, along = ahead_on_route(w, actor, maps)
+    if not (ahead > 0.0 and math.isfinite(ahead)):
+        return False
+    gap = max(ahead - reach - _HALF_EGO_M, 0.0)
+    speed = w.speed * math.cos(w.heading - w.route_heading)
+    if kind == DISTANCE:
+        return gap <= value
+    if kind == TTC:
+        return speed > along and gap <= value * (speed - along)
+    if kind == ARRIVAL:
+        return ahead <= value * speed
+    return kind == HEADWAY and speed > 0.0 and gap <= value * speed
+
+
+@kernel
+def ahead_on_route(w: Any, actor: Any, maps: Any) -> tuple[float, float, float]:
+    """Where an actor is on the ego's route: distance of its centre ahead of the ego's, half extent
     along the route, and speed along the route. An actor too far beside the route counts at the
     point where its path crosses it (inf: it does not)."""
-    s, d, turn = atlas.between(
-        state.map_id[b], state.route[b], state.path[b, a], state.s[b, a], state.d[b, a]
-    )
-    turn = turn + state.turn[b, a]
-    beside = np.abs(d) < BESIDE_M
-    s = np.where(beside, s, state.cross_s[b, a])
-    cos_t = np.cos(turn)
-    reach = 0.5 * (state.length[b, a] * np.abs(cos_t) + state.width[b, a] * np.abs(np.sin(turn)))
-    along = np.hypot(state.v[b, a], state.vd[b, a]) * cos_t
-    return s - state.route_s[b], reach, np.where(beside, along, 0.0)
+    s, d, turn = actor.s, actor.d, 0.0
+    if actor.path != w.route:
+        s, d, turn = lookup.between(maps, w.map_id, w.route, actor.path, actor.s, actor.d)
+    turn += actor.turn
+    cos_t = math.cos(turn)
+    reach = 0.5 * (actor.length * abs(cos_t) + actor.width * abs(math.sin(turn)))
+    if abs(d) < BESIDE_M:
+        return s - w.route_s, reach, speed_ahead(actor) * cos_t
+    facts = lookup.pair(maps, w.map_id, w.route, actor.path)
+    crossing = maps.pairs[facts].cross_s if facts >= 0 else math.inf
+    return crossing - w.route_s, reach, 0.0
 
 
-def _apply(state: WorldState, now: BoolArray) -> None:
-    """Apply the actions of the events that fire ``now`` [B, E]; of two alike the later one in the
-    list wins."""
-    acting = np.take_along_axis(now, state.action_event, axis=1) & (state.action_kind >= 0)
-    b, m = np.nonzero(acting)
-    a = state.event_actor[b, state.action_event[b, m]]
-    movable = state.behaviour[b, a] != STATIC
-    b, m, a = b[movable], m[movable], a[movable]
-    kind, values = state.action_kind[b, m], state.action_values[b, m]
+# Actions ---------------------------------------------------------------------------------
+@kernel
+def _act(w: Any, a: Any, i: int, action: Any, maps: Any, time_s: float) -> None:
+    """Apply ``action`` to the world or to actor ``i``. What never moves can only come and go and
+    blink."""
+    kind = action.action_kind
+    if kind == SIGNAL:
+        w.signal_mode = int(action.value)
+    elif kind == FRICTION:
+        w.friction = action.value
+    elif i < 0:
+        return
+    elif kind in (APPEAR, VANISH):
+        a[i].present = kind == APPEAR
+    elif kind == INDICATOR:
+        a[i].indicator = int(action.value)
+    elif kind == OPEN_DOOR:
+        _open(a, i, action, time_s)
+    elif a[i].behaviour != STATIC and a[i].behaviour != ATTACHED:
+        _drive(w, a, i, action, maps)
 
-    pick = kind == SPEED
-    index = (b[pick], a[pick])
-    state.behaviour[index] = SCRIPTED
-    state.target_v[index] = values[pick, SPEED_MPS]
-    state.target_accel[index] = np.abs(values[pick, ACCEL_MPS2])
 
-    pick = kind == OFFSET
-    if pick.any():
-        begin_shift(state, (b[pick], a[pick]), values[pick, D_M], values[pick, LATERAL_MPS])
+@kernel
+def _open(a: Any, i: int, action: Any, time_s: float) -> None:
+    """Swing the part to an angle, its edge at ``lateral_mps``."""
+    if a[i].behaviour == ATTACHED:
+        a[i].angle_to = action.value
+        a[i].angle_rate = abs(action.lateral_mps) / max(a[i].length, 0.1)
+        a[i].opened_s = time_s
 
-    pick = kind == RUN_LIGHT
-    state.runs_light[b[pick], a[pick]] = True
 
-    pick = kind == REACT
-    index = (b[pick], a[pick])
-    state.behaviour[index] = IDM
-    state.desired[index] = values[pick, SPEED_MPS]
+@kernel
+def _drive(w: Any, a: Any, i: int, action: Any, maps: Any) -> None:
+    """Tell an actor that moves what to do from now on."""
+    kind = action.action_kind
+    if kind == SPEED:
+        a[i].behaviour = SCRIPTED
+        a[i].target_v = action.speed_mps
+        a[i].target_accel = abs(action.accel_mps2)
+    elif kind == OFFSET:
+        begin_shift(a, i, action.d_m, action.lateral_mps)
+    elif kind == RUN_LIGHT:
+        a[i].runs_light = True
+    elif kind == REACT:
+        a[i].behaviour = IDM
+        a[i].desired = action.speed_mps
+    elif kind == LANE_CHANGE:
+        change_lane(w, a, i, 1 if action.value > 0.0 else -1, maps, action.lateral_mps)
+    elif kind == STAND and a[i].behaviour == WALK:
+        a[i].desired = action.speed_mps

@@ -1,291 +1,300 @@
 """What went well and what went wrong, tick by tick.
 
-Fault of a collision (``attribute_fault``), first rule that applies:
+``judge`` looks at one world after a tick, decides whether its episode ends, and collects in a
+``TALLY`` record what one decision interval showed; ``to_signals`` turns the records into
+``StepSignals``. Whose fault a collision was is in ``sim.attribution``.
 
-1. the ego (nearly) stood, < 0.5 m/s, and the other moved faster than it: the other's fault;
-2. contact at the ego's rear: the other's;
-3. contact at the ego's front: the ego's;
-4. contact at the ego's side while the ego changed lanes (it moved towards the other at > 0.3 m/s,
-   or its box lay across the edge of the nearest lane): the ego's;
-5. contact at the ego's side with something that stood (< 0.5 m/s): the ego's;
-6. otherwise (its side was hit while it kept its lane, for example by a red-light runner): the
-   other's.
-
-Which side was hit follows from the last tick before contact: the axis of the ego's box on which the
-two boxes came to overlap last is the one they hit each other along.
+Stop sign: the front bumper crosses the line although the ego did not stand (< 0.1 m/s) within the
+last 4 m before it, the numbers of CARLA's RunningStopTest (scenario_runner, atomic_criteria.py).
+Blocked: it has stood for 5 s although nobody was ahead within 15 m, no red light held it, and at a
+junction where it has to look for itself nobody drove within 40 m. Close encounter: less than 0.5 m
+from an actor without touching it; the bound is ours, AlpaSim's public code has none. Changes of the
+acceleration's magnitude are nuPlan's ``ego_jerk`` (nuplan-devkit, metrics/evaluation_metrics/
+common), taken from tick to tick, without its smoothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from typing import Any
 
 import numpy as np
 
 from alpamayo.types import (
-    EGO_SIZE_M,
     END_COLLISION,
     END_OFF_ROAD,
     END_RED_LIGHT,
     END_ROUTE_DONE,
     END_RUNNING,
     END_TIMEOUT,
-    FAULT_EGO,
     FAULT_NONE,
-    FAULT_OTHER,
-    BoolArray,
     FloatArray,
-    IntArray,
     StepSignals,
 )
-from sim.collision import axis_separations, clearance, corners
-from sim.roads.atlas import MapAtlas
-from sim.signals import RED
+from sim.attribution import attribute_fault
+from sim.collision import relative
+from sim.encounters import EGO_LENGTH_M, EGO_WIDTH_M, look_at_actors
+from sim.kernels import kernel
+from sim.params import Params
+from sim.roads import lookup
+from sim.roads.maps import STOP_AT_SIGNAL, STOP_SIGN
+from sim.signals import GREEN, RED, YELLOW
 from sim.state import WorldState
 
-EGO_LENGTH_M, EGO_WIDTH_M, _ = EGO_SIZE_M
-NEAR_M = 10.0  # clearances beyond this are reported as inf
-TTC_HORIZON_S = 10.0  # times to collision beyond this are reported as inf
-TTC_MARGIN_M = 0.1
+CLOSE_M = 0.5
 OFF_ROAD_M = -0.3
-STANDING_MPS = 0.5
-DRIFTING_MPS = 0.3
-LANE_EDGE_M = 0.1
+# The middle of the ego so far inside the road that no corner can be off it (half a diagonal, less
+# what is allowed, and a margin for the raster).
+WELL_INSIDE_M = 0.5 * math.hypot(EGO_LENGTH_M, EGO_WIDTH_M) + OFF_ROAD_M + 0.2
+STILL_MPS = 0.1
+STOP_WITHIN_M = 4.0
+BLOCKED_S = 5.0
+FREE_AHEAD_M = 15.0
+FREE_BESIDE_M = 0.5
+CROSS_TRAFFIC_M = 40.0
+
+# ``accel`` to ``yaw_accel`` and ``mag_jerk`` hold the value of largest magnitude, ``over_speed`` a
+# sum over ``ticks``; ``size`` and ``last_size`` are magnitudes of the acceleration in the last tick
+# and the one before.
+TALLY = np.dtype(
+    [
+        ("active", "?"), ("wrong_way", "?"), ("stop_line", "?"), ("close", "?"),
+        ("fault", "i8"), ("actor", "i8"), ("ticks", "i8"),
+        ("start_s", "f8"), ("min_ttc_s", "f8"), ("min_gap_m", "f8"),
+        ("accel", "f8"), ("jerk", "f8"), ("lateral", "f8"), ("yaw_rate", "f8"),
+        ("yaw_accel", "f8"), ("min_accel", "f8"), ("max_accel", "f8"), ("mag_jerk", "f8"),
+        ("size", "f8"), ("last_size", "f8"), ("over_speed", "f8"), ("lane_offset", "f8"),
+        ("off_lane_s", "f8"), ("route_offset", "f8"),
+    ],
+    align=True,
+)  # fmt: skip
 
 
-@dataclass
-class Before:
-    """Poses before a tick, [B] and [B, A]: needed to see how a contact came about."""
-
-    x: FloatArray
-    y: FloatArray
-    heading: FloatArray
-    route_s: FloatArray
-    ax: FloatArray
-    ay: FloatArray
-    aheading: FloatArray
-
-    @staticmethod
-    def of(state: WorldState) -> Before:
-        return Before(
-            state.x, state.y, state.heading, state.route_s, state.ax, state.ay, state.aheading
-        )
+# One interval ----------------------------------------------------------------------------
+@kernel
+def start_tally(worlds: Any, tally: Any) -> None:
+    """Begin an interval: ``tally`` [B] must be zero otherwise."""
+    for b in range(len(worlds)):
+        w, t = worlds[b], tally[b]
+        t.active = w.end == END_RUNNING
+        t.start_s = w.route_s
+        t.fault = FAULT_NONE
+        t.actor = -1
+        t.min_ttc_s = math.inf
+        t.min_gap_m = math.inf
+        t.last_size = math.hypot(w.moved_accel, w.speed * w.yaw_rate)
 
 
-@dataclass
-class Tally:
-    """Running minima, extremes and sums of one decision interval, [B]."""
-
-    active: BoolArray
-    start_s: FloatArray
-    fault: IntArray = field(init=False)
-    actor: IntArray = field(init=False)
-    min_ttc_s: FloatArray = field(init=False)
-    min_gap_m: FloatArray = field(init=False)
-    extremes: FloatArray = field(init=False)
-    over_speed: FloatArray = field(init=False)
-    ticks: IntArray = field(init=False)
-
-    def __post_init__(self) -> None:
-        count = len(self.active)
-        self.fault = np.full(count, FAULT_NONE)
-        self.actor = np.full(count, -1)
-        self.min_ttc_s = np.full(count, np.inf)
-        self.min_gap_m = np.full(count, np.inf)
-        # acceleration, jerk, lateral acceleration, yaw rate, yaw acceleration
-        self.extremes = np.zeros((count, 5))
-        self.over_speed = np.zeros(count)
-        self.ticks = np.zeros(count, dtype=np.int64)
-
-    def motion(self, running: BoolArray, values: FloatArray, over_speed: FloatArray) -> None:
-        """Take in ``values`` [B, 5] in the order of ``extremes``."""
-        larger = running[:, None] & (np.abs(values) > np.abs(self.extremes))
-        self.extremes = np.where(larger, values, self.extremes)
-        self.over_speed += np.where(running, over_speed, 0.0)
-        self.ticks += running
-
-
-def judge_tick(
-    state: WorldState,
-    atlas: MapAtlas,
-    before: Before,
-    signals: IntArray,
-    running: BoolArray,
-    time_s: FloatArray,
-    tally: Tally,
-    time_limit: bool = True,
+@kernel
+def note_motion(
+    tally: Any,
+    accel: float,
+    jerk: float,
+    lateral: float,
+    yaw_rate: float,
+    yaw_accel: float,
+    over_speed: float,
 ) -> None:
-    """Look at the state after a tick; sets ``state.end`` of worlds that end and updates
-    ``tally``."""
-    end = np.full(len(running), END_RUNNING)
-    if time_limit:
-        end[time_s >= state.duration_s - 1e-9] = END_TIMEOUT
-    end[state.route_s >= state.end_s] = END_ROUTE_DONE
-    end[_crossed_on_red(state, before, signals)] = END_RED_LIGHT
-    end[edge_clearance(state, atlas) < OFF_ROAD_M] = END_OFF_ROAD
-    gap, hit = _contacts(state, running)
-    end[hit >= 0] = END_COLLISION
-    tally.min_gap_m = np.where(running, np.minimum(tally.min_gap_m, gap), tally.min_gap_m)
-    ttc = np.where(hit >= 0, 0.0, time_to_collision(state))
-    tally.min_ttc_s = np.where(running, np.minimum(tally.min_ttc_s, ttc), tally.min_ttc_s)
-    rows = np.flatnonzero(hit >= 0)
-    if len(rows):
-        tally.actor[rows] = hit[rows]
-        tally.fault[rows] = attribute_fault(state, atlas, before, rows, hit[rows])
-    state.end = np.where(running, end, state.end)
+    """Take in how the ego moved in one tick."""
+    if abs(accel) > abs(tally.accel):
+        tally.accel = accel
+    if abs(jerk) > abs(tally.jerk):
+        tally.jerk = jerk
+    if abs(lateral) > abs(tally.lateral):
+        tally.lateral = lateral
+    if abs(yaw_rate) > abs(tally.yaw_rate):
+        tally.yaw_rate = yaw_rate
+    if abs(yaw_accel) > abs(tally.yaw_accel):
+        tally.yaw_accel = yaw_accel
+    first = tally.ticks == 0
+    tally.min_accel = accel if first else min(tally.min_accel, accel)
+    tally.max_accel = accel if first else max(tally.max_accel, accel)
+    tally.size = math.sqrt(accel * accel + lateral * lateral)
+    tally.over_speed += over_speed
+    tally.ticks += 1
 
 
-def _crossed_on_red(state: WorldState, before: Before, signals: IntArray) -> BoolArray:
-    line = state.stop_s - 0.5 * EGO_LENGTH_M
-    crossed = (before.route_s <= line) & (state.route_s > line) & (state.signal_group >= 0)
-    if not crossed.any():
-        return crossed
-    shown = signals[np.arange(len(line)), np.maximum(state.signal_group, 0)]
-    return crossed & (shown == RED)
+@kernel
+def remember(w: Any, a: Any, before: FloatArray) -> None:
+    """Keep the poses before a tick: row 0 of ``before`` is the ego (x, y, heading, route_s), row
+    i + 1 actor i."""
+    before[0, 0] = w.x
+    before[0, 1] = w.y
+    before[0, 2] = w.heading
+    before[0, 3] = w.route_s
+    for i in range(w.actor_count):
+        before[i + 1, 0] = a[i].ax
+        before[i + 1, 1] = a[i].ay
+        before[i + 1, 2] = a[i].aheading
 
 
-def edge_clearance(state: WorldState, atlas: MapAtlas) -> FloatArray:
-    """[B] clearance of the ego's worst corner to the edge of the drivable area."""
-    x, y = corners(state.x, state.y, state.heading, EGO_LENGTH_M, EGO_WIDTH_M)
-    return atlas.clearance(state.map_id[:, None], x, y).min(axis=1)
+# One tick --------------------------------------------------------------------------------
+@kernel
+def judge(
+    w: Any,
+    a: Any,
+    before: FloatArray,
+    tally: Any,
+    maps: Any,
+    p: Params,
+    shown_a: int,
+    shown_b: int,
+    time_limit: bool,
+) -> None:
+    """Look at the state after a tick; sets ``w.end`` if the episode ends and updates ``tally``.
 
-
-def _ego_boxes(x: FloatArray, y: FloatArray, heading: FloatArray) -> FloatArray:
-    length, width = np.full_like(x, EGO_LENGTH_M), np.full_like(x, EGO_WIDTH_M)
-    return np.stack([x, y, heading, length, width], axis=-1)
-
-
-def _contacts(state: WorldState, running: BoolArray) -> tuple[FloatArray, IntArray]:
-    """[B] smallest clearance to an actor within NEAR_M and the slot of the actor in contact (-1:
-    none).
-
-    Of several in contact the deepest counts. Only pairs whose circumscribed circles are near are
-    looked at."""
-    dx, dy = state.ax - state.x[:, None], state.ay - state.y[:, None]
-    reach = NEAR_M + 0.5 * (EGO_LENGTH_M + EGO_WIDTH_M + state.length + state.width)
-    near = state.present & running[:, None] & (dx * dx + dy * dy < reach * reach)
-    b, a = np.nonzero(near)
-    gap = np.full(len(state.x), np.inf)
-    hit = np.full(len(state.x), -1)
-    if not len(b):
-        return gap, hit
-    ego = _ego_boxes(state.x[b], state.y[b], state.heading[b])
-    distance, separation = clearance(ego, _actor_boxes(state, b, a))
-    gaps = np.full(state.ax.shape, np.inf)
-    depths = np.full(state.ax.shape, np.inf)
-    gaps[b, a] = np.where(distance < NEAR_M, distance, np.inf)
-    depths[b, a] = separation
-    gap = gaps.min(axis=1)
-    deepest = depths.argmin(axis=1)
-    return gap, np.where(gap <= 0.0, deepest, -1)
-
-
-def _actor_boxes(state: WorldState, b: IntArray, a: IntArray) -> FloatArray:
-    """[n, 5] boxes of actors (b, a)."""
-    return np.stack(
-        [
-            state.ax[b, a], state.ay[b, a], state.aheading[b, a],
-            state.length[b, a], state.width[b, a],
-        ],
-        axis=-1,
-    )  # fmt: skip
-
-
-def time_to_collision(state: WorldState) -> FloatArray:
-    """[B] time until the ego's front reaches an actor at present speeds, the ego going on along its
-    present arc.
-
-    An actor counts if, at the moment the gap closes, it lies across the ego's arc: so someone about
-    to step into the lane counts and someone about to leave it does not.
+    ``before`` is what ``remember`` kept; ``shown_a`` and ``shown_b`` are what the signals showed.
     """
-    cos_h, sin_h = np.cos(state.heading)[:, None], np.sin(state.heading)[:, None]
-    dx, dy = state.ax - state.x[:, None], state.ay - state.y[:, None]
-    ahead, left = dx * cos_h + dy * sin_h, dy * cos_h - dx * sin_h
-    turn = state.aheading - state.heading[:, None]
-    cos_t, sin_t = np.cos(turn), np.sin(turn)
-    speed = np.hypot(state.v, state.vd)
-    their_vx, their_vy = speed * cos_t, speed * sin_t
-    along, across = np.abs(cos_t), np.abs(sin_t)
-    gap = ahead - 0.5 * (EGO_LENGTH_M + state.length * along + state.width * across)
-    reach = 0.5 * (EGO_WIDTH_M + state.length * across + state.width * along) + TTC_MARGIN_M
-    closing = state.speed[:, None] - their_vx
-    ttc = np.maximum(gap, 0.0) / np.maximum(closing, 1e-6)
-    meet_x, meet_y = ahead + their_vx * ttc, left + their_vy * ttc
-    aside = np.abs(meet_y - 0.5 * state.curvature[:, None] * meet_x * meet_x)
-    counts = state.present & (ahead > 0.0) & (closing > 1e-6) & (aside < reach)
-    counts &= (ttc < TTC_HORIZON_S) & (gap > -0.5 * EGO_LENGTH_M)
-    return np.where(counts, ttc, np.inf).min(axis=1, initial=np.inf)
+    cos_h, sin_h = math.cos(w.heading), math.sin(w.heading)
+    time_s = w.tick * p.base_tick_s
+    end = END_RUNNING
+    if time_limit and time_s >= w.duration_s - 1e-9:
+        end = END_TIMEOUT
+    if w.route_s >= w.end_s:
+        end = END_ROUTE_DONE
+    if _look_at_stop_line(w, before, tally, maps, shown_a, shown_b):
+        end = END_RED_LIGHT
+    if _off_road(w, cos_h, sin_h, maps):
+        end = END_OFF_ROAD
+    offset, lane_heading = _look_at_lane(w, tally, maps, p.tick_s)
+    hit, share = look_at_actors(w, a, before, tally, cos_h, sin_h, p.tick_s)
+    if hit >= 0:
+        end = END_COLLISION
+        tally.min_gap_m = 0.0
+        tally.min_ttc_s = 0.0
+        tally.actor = hit
+        tally.fault = attribute_fault(
+            w, a[hit], before[0], before[hit + 1], share, offset, lane_heading, time_s, p.tick_s
+        )
+    elif tally.min_gap_m < CLOSE_M:
+        tally.close = True
+    _look_at_standing(w, a, cos_h, sin_h, maps, shown_a, shown_b, p.tick_s)
+    change = (tally.size - tally.last_size) / p.tick_s
+    if abs(change) > abs(tally.mag_jerk):
+        tally.mag_jerk = change
+    tally.last_size = tally.size
+    w.end = end
 
 
-def attribute_fault(
-    state: WorldState, atlas: MapAtlas, before: Before, rows: IntArray, actor: IntArray
-) -> IntArray:
-    """FAULT_* of the ego's collisions with ``actor`` [n] in worlds ``rows`` [n]; rules in the
-    module's docstring."""
-    now = axis_separations(
-        _ego_boxes(state.x[rows], state.y[rows], state.heading[rows]),
-        _actor_boxes(state, rows, actor),
-    )
-    other = _actor_boxes(state, rows, actor)
-    other[:, 0], other[:, 1] = before.ax[rows, actor], before.ay[rows, actor]
-    other[:, 2] = before.aheading[rows, actor]
-    ego = _ego_boxes(before.x[rows], before.y[rows], before.heading[rows])
-    then = axis_separations(ego, other)
-    # share of the tick after which each axis came to overlap: the later one is the axis of contact
-    since = np.maximum(then, 0.0) / np.maximum(then - now, 1e-9)
-    lengthwise = since[:, 0] >= since[:, 1]
-    heading = before.heading[rows]
-    dx, dy = other[:, 0] - ego[:, 0], other[:, 1] - ego[:, 1]
-    ahead = dx * np.cos(heading) + dy * np.sin(heading)
-    left = dy * np.cos(heading) - dx * np.sin(heading)
-
-    speed = state.speed[rows]
-    their_speed = np.hypot(state.v[rows, actor], state.vd[rows, actor])
-    stood = (speed < STANDING_MPS) & (their_speed > speed)
-    front, rear = lengthwise & (ahead > 0.0), lengthwise & (ahead <= 0.0)
-    fault = np.where(
-        _changes_lane(state, atlas, rows, left) | (their_speed < STANDING_MPS),
-        FAULT_EGO,
-        FAULT_OTHER,
-    )
-    fault = np.where(front, FAULT_EGO, fault)
-    return np.where(stood | rear, FAULT_OTHER, fault)
+@kernel
+def _look_at_stop_line(
+    w: Any, before: FloatArray, tally: Any, maps: Any, shown_a: int, shown_b: int
+) -> bool:
+    """Whether the front bumper went over a stop line at a red light in this tick; notes when it did
+    so at a stop sign without having stood."""
+    front = w.route_s + 0.5 * EGO_LENGTH_M
+    line, kind, group = lookup.next_stop(maps, w.map_id, w.route, before[0, 3] + 0.5 * EGO_LENGTH_M)
+    if front <= line:
+        return False
+    if kind == STOP_AT_SIGNAL:
+        return (shown_b if group == 1 else shown_a) == RED
+    if kind == STOP_SIGN and w.stood_s + 0.5 * EGO_LENGTH_M < line - STOP_WITHIN_M:
+        tally.stop_line = True
+    return False
 
 
-def _changes_lane(
-    state: WorldState, atlas: MapAtlas, rows: IntArray, left: FloatArray
-) -> BoolArray:
-    """[n] whether the ego drifts towards the other, which is ``left`` metres to its left, or
-    straddles a lane edge."""
-    offset, lane_heading = atlas.nearest_lane(state.map_id[rows], state.x[rows], state.y[rows])
-    turn = state.heading[rows] - lane_heading
-    # lanes of the opposite direction count the same way: left of the ego is what matters
-    drift = state.speed[rows] * np.sin(turn) * np.where(np.cos(turn) < 0.0, -1.0, 1.0)
-    towards = drift * np.sign(left) > DRIFTING_MPS
-    extent = 0.5 * (EGO_WIDTH_M * np.abs(np.cos(turn)) + EGO_LENGTH_M * np.abs(np.sin(turn)))
-    return towards | (offset + extent > 0.5 * state.lane_width[rows] + LANE_EDGE_M)
+@kernel
+def _off_road(w: Any, cos_h: float, sin_h: float, maps: Any) -> bool:
+    """Whether a corner of the ego is farther off the drivable area than allowed."""
+    if lookup.clearance(maps, w.map_id, w.x, w.y) > WELL_INSIDE_M:
+        return False
+    for i in range(4):
+        ahead = 0.5 * EGO_LENGTH_M if i < 2 else -0.5 * EGO_LENGTH_M
+        left = 0.5 * EGO_WIDTH_M if i % 2 == 0 else -0.5 * EGO_WIDTH_M
+        x = w.x + ahead * cos_h - left * sin_h
+        y = w.y + ahead * sin_h + left * cos_h
+        if lookup.clearance(maps, w.map_id, x, y) < OFF_ROAD_M:
+            return True
+    return False
 
 
-def to_signals(state: WorldState, atlas: MapAtlas, tally: Tally) -> StepSignals:
-    """The interval's signals; worlds that were not active get neutral values."""
-    active = tally.active
-    offset, lane_heading = atlas.nearest_lane(state.map_id, state.x, state.y)
-    wrong_way = active & (np.cos(state.heading - lane_heading) < 0.0)
-    accel, jerk, lateral, yaw_rate, yaw_accel = (tally.extremes[:, i].copy() for i in range(5))
+@kernel
+def _look_at_lane(w: Any, tally: Any, maps: Any, tick_s: float) -> tuple[float, float]:
+    """(offset, heading) of the lane nearest to the ego; notes how well it keeps its lane."""
+    offset, heading, lane, _ = lookup.nearest_lane(maps, w.map_id, w.x, w.y)
+    w.lane = lane
+    tally.lane_offset = offset
+    tally.wrong_way = math.cos(w.heading - heading) < 0.0
+    half_width = 0.5 * maps.lanes[lookup.lane(maps, w.map_id, lane)].width_m
+    if tally.wrong_way or offset > half_width:
+        tally.off_lane_s += tick_s
+    tally.route_offset = max(tally.route_offset, abs(w.route_d))
+    return offset, heading
+
+
+# Standing --------------------------------------------------------------------------------
+@kernel
+def _look_at_standing(
+    w: Any, a: Any, cos_h: float, sin_h: float, maps: Any, shown_a: int, shown_b: int, tick_s: float
+) -> None:
+    """Notes where the ego stood, and for how long it has stood without a reason."""
+    if w.speed >= STILL_MPS:
+        w.standstill_s = 0.0
+        return
+    w.stood_s = w.route_s
+    front = w.route_s + 0.5 * EGO_LENGTH_M
+    line, kind, group = lookup.next_stop(maps, w.map_id, w.route, front - FREE_BESIDE_M)
+    at_line = line - front < FREE_AHEAD_M
+    shown = shown_b if group == 1 else shown_a
+    lit = kind == STOP_AT_SIGNAL and shown in (RED, YELLOW)
+    looks = at_line and not (kind == STOP_AT_SIGNAL and shown == GREEN)
+    held = (at_line and lit) or _someone_near(w, a, cos_h, sin_h, looks)
+    w.standstill_s = 0.0 if held else w.standstill_s + tick_s
+
+
+@kernel
+def _someone_near(w: Any, a: Any, cos_h: float, sin_h: float, looks: bool) -> bool:
+    """Whether an actor lies in front of the ego or, if it ``looks`` for cross traffic, drives
+    nearby."""
+    for i in range(w.actor_count):
+        actor = a[i]
+        if not actor.present:
+            continue
+        px, py, cos_t, sin_t = relative(
+            w.x, w.y, cos_h, sin_h, actor.ax, actor.ay, actor.cos_h, actor.sin_h
+        )
+        long, wide = abs(cos_t), abs(sin_t)
+        gap = px - 0.5 * (EGO_LENGTH_M + actor.length * long + actor.width * wide)
+        beside = abs(py) - 0.5 * (EGO_WIDTH_M + actor.length * wide + actor.width * long)
+        if px > 0.0 and gap < FREE_AHEAD_M and beside < FREE_BESIDE_M:
+            return True
+        drives = abs(actor.v) > STILL_MPS or abs(actor.vd) > STILL_MPS
+        if looks and drives and px * px + py * py < CROSS_TRAFFIC_M * CROSS_TRAFFIC_M:
+            return True
+    return False
+
+
+# To the platform -------------------------------------------------------------------------
+def to_signals(state: WorldState, tally: np.ndarray) -> StepSignals:
+    """The interval's signals [B]; worlds that were not active get neutral values."""
+    active = tally["active"].copy()
+
+    def noted(name: str) -> Any:
+        return tally[name].copy()
+
     return StepSignals(
         end=state.end.copy(),
-        fault=tally.fault,
-        collision_actor=tally.actor,
-        progress_m=np.where(active, state.route_s - tally.start_s, 0.0),
-        min_ttc_s=tally.min_ttc_s,
-        min_gap_m=tally.min_gap_m,
-        accel_mps2=accel,
-        jerk_mps3=jerk,
-        lateral_accel_mps2=lateral,
-        yaw_rate_radps=yaw_rate,
-        yaw_accel_radps2=yaw_accel,
-        lane_offset_m=np.where(active, offset, 0.0),
-        wrong_way=wrong_way,
-        over_speed_mps=tally.over_speed / np.maximum(tally.ticks, 1),
+        fault=noted("fault"),
+        collision_actor=noted("actor"),
+        progress_m=np.where(active, state.route_s - tally["start_s"], 0.0),
+        min_ttc_s=noted("min_ttc_s"),
+        min_gap_m=noted("min_gap_m"),
+        accel_mps2=noted("accel"),
+        jerk_mps3=noted("jerk"),
+        lateral_accel_mps2=noted("lateral"),
+        yaw_rate_radps=noted("yaw_rate"),
+        yaw_accel_radps2=noted("yaw_accel"),
+        lane_offset_m=noted("lane_offset"),
+        wrong_way=noted("wrong_way"),
+        over_speed_mps=tally["over_speed"] / np.maximum(tally["ticks"], 1),
         speed_mps=state.speed.copy(),
         active=active,
+        min_accel_mps2=noted("min_accel"),
+        max_accel_mps2=noted("max_accel"),
+        mag_jerk_mps3=noted("mag_jerk"),
+        off_lane_s=noted("off_lane_s"),
+        route_offset_m=noted("route_offset"),
+        close_encounter=noted("close"),
+        stop_line=noted("stop_line"),
+        blocked=active & (state.standstill_s > BLOCKED_S),
     )

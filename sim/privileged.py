@@ -20,8 +20,7 @@ from alpamayo.types import (
     Forecast,
     IntArray,
 )
-from sim.judge import Tally
-from sim.latency import due
+from sim.dynamics import course_heading
 
 if TYPE_CHECKING:
     from sim.world import WorldBatch
@@ -40,14 +39,8 @@ class PrivilegedWorlds:
         """The rows at the moment when the next plan takes effect."""
         if self._later is None:
             later = self._worlds.fork(self._rows)
-            schedule = later._schedule
-            tally = Tally(later.running, later.state.route_s)
-            ticks = schedule.delay * later._ticks_per_decision + schedule.switch_tick
-            for tick in range(ticks):
-                if tick % later._ticks_per_decision == schedule.switch_tick:
-                    _adopt_waiting(later, tick // later._ticks_per_decision)
-                later.run_tick(later.running, tally, time_limit=False)
-            self._tally = tally
+            self._tally = later.new_tally()
+            later.run(later.latency_ticks, self._tally, time_limit=False)
             self._later = later
         return self._later
 
@@ -56,15 +49,8 @@ class PrivilegedWorlds:
         worlds = self._at_effect()
         state, atlas = worlds.state, worlds.atlas
         curvature = atlas.pose(state.map_id, state.route, state.route_s, 0.0)[3]
-        error = state.heading - state.route_heading
-        roads = [atlas.map(int(m)) for m in state.map_id]
-        lanes = np.array(
-            [
-                (road.left_lanes[path], road.right_lanes[path])
-                for road, path in zip(roads, state.route, strict=True)
-            ],
-            dtype=np.float64,
-        ).reshape(-1, 2)
+        error = course_heading(state.worlds) - state.route_heading
+        left, right = atlas.lanes_beside(state.map_id, state.route, state.route_s)
         return {
             "s_m": state.route_s.copy(),
             "d_m": state.route_d.copy(),
@@ -72,8 +58,8 @@ class PrivilegedWorlds:
             "speed_mps": state.speed.copy(),
             "curvature_per_m": curvature,
             "speed_limit_mps": state.speed_limit.copy(),
-            "left_lanes": lanes[:, 0],
-            "right_lanes": lanes[:, 1],
+            "left_lanes": left.astype(np.float64),
+            "right_lanes": right.astype(np.float64),
             "lane_width_m": state.lane_width.copy(),
             "accel_mps2": state.accel.copy(),
         }
@@ -94,55 +80,33 @@ class PrivilegedWorlds:
         start = self._at_effect()
         worlds = start.fork(np.repeat(rows, c))
         config = worlds.config
-        stride = max(round(FORECAST_TICK_S / config.tick_s), 1)
-        while round(config.plan_step_s / config.tick_s) % stride:
-            stride -= 1
-        worlds._trim_actors()
-        worlds._set_clock(stride * config.tick_s, stride)
-        plan = np.asarray(plans, dtype=np.float64).reshape(n * c, steps, 2)
-        worlds.adopt_plan(plan, np.ones(n * c, dtype=bool))
-        outcome = _Outcome(worlds, config.latency_s)
-        total = round((steps * config.plan_step_s + hold_s) / worlds.tick_s)
-        tally = Tally(worlds.running, worlds.state.route_s)
-        tally.min_gap_m = self._tally.min_gap_m[rows].repeat(c)
-        tally.min_ttc_s = self._tally.min_ttc_s[rows].repeat(c)
-        for tick in range(total):
-            running = worlds.running
-            if not running.any():
-                break
-            worlds.run_tick(running, tally, time_limit=False)
-            outcome.note(worlds, running, config.latency_s + (tick + 1) * worlds.tick_s)
-        state = worlds.state
+        worlds.trim_actors()
+        worlds.set_stride(_stride(config.tick_s, config.plan_step_s))
+        worlds.adopt(np.asarray(plans, dtype=np.float64).reshape(n * c, steps, 2))
+        tally = worlds.new_tally()
+        for name in ("min_gap_m", "min_ttc_s"):
+            tally[name] = self._tally[name][rows].repeat(c)
+        first_tick, state = worlds.state.tick.copy(), worlds.state
+        total_s = steps * config.plan_step_s + hold_s
+        worlds.run(round(total_s / worlds.tick_s), tally, time_limit=False)
+        # A world stops counting ticks when it ends.
+        ended_s = config.latency_s + (state.tick - first_tick) * config.tick_s
         lateral, _ = worlds.atlas.nearest_lane(state.map_id, state.x, state.y)
         return Forecast(
-            collision_s=outcome.collision_s.reshape(n, c),
-            off_road_s=outcome.off_road_s.reshape(n, c),
+            collision_s=np.where(state.end == END_COLLISION, ended_s, np.inf).reshape(n, c),
+            off_road_s=np.where(state.end == END_OFF_ROAD, ended_s, np.inf).reshape(n, c),
             red_light=(state.end == END_RED_LIGHT).reshape(n, c),
-            progress_m=(state.route_s - tally.start_s).reshape(n, c),
-            min_gap_m=tally.min_gap_m.reshape(n, c),
-            min_ttc_s=tally.min_ttc_s.reshape(n, c),
+            progress_m=(state.route_s - tally["start_s"]).reshape(n, c),
+            min_gap_m=tally["min_gap_m"].reshape(n, c),
+            min_ttc_s=tally["min_ttc_s"].reshape(n, c),
             end_speed_mps=state.speed.reshape(n, c),
             lateral_m=lateral.reshape(n, c),
         )
 
 
-class _Outcome:
-    """When forecast worlds crashed, [N * C]; those that crashed within the latency did so at its
-    end."""
-
-    def __init__(self, worlds: WorldBatch, latency_s: float) -> None:
-        end = worlds.state.end
-        self.collision_s = np.where(end == END_COLLISION, latency_s, np.inf)
-        self.off_road_s = np.where(end == END_OFF_ROAD, latency_s, np.inf)
-
-    def note(self, worlds: WorldBatch, running: np.ndarray, time_s: float) -> None:
-        end = worlds.state.end
-        self.collision_s[running & (end == END_COLLISION)] = time_s
-        self.off_road_s[running & (end == END_OFF_ROAD)] = time_s
-
-
-def _adopt_waiting(worlds: WorldBatch, decisions_ahead: int) -> None:
-    """Let the plan that was made ``delay`` decisions before take over, if it was made."""
-    state, delay = worlds.state, worlds._schedule.delay
-    plan, exists = due(state.queue, state.decision + decisions_ahead, delay)
-    worlds.adopt_plan(plan, worlds.running & exists)
+def _stride(tick_s: float, plan_step_s: float) -> int:
+    """Base ticks per forecast tick: about ``FORECAST_TICK_S``, and a whole number per plan step."""
+    stride = max(round(FORECAST_TICK_S / tick_s), 1)
+    while round(plan_step_s / tick_s) % stride:
+        stride -= 1
+    return stride

@@ -16,8 +16,8 @@ from alpamayo.types import (
 from sim.config import RewardConfig
 
 TERMS = (
-    "progress", "at_fault_collision", "other_collision", "off_road", "red_light", "ttc",
-    "comfort", "lane_offset", "over_speed", "wrong_way",
+    "progress", "at_fault_collision", "other_collision", "off_road", "red_light", "stop_line",
+    "ttc", "comfort", "lane_offset", "over_speed", "wrong_way",
 )  # fmt: skip
 SAFE_TTC_S = 3.0
 COMFORT_ACCEL_MPS2 = 3.0
@@ -31,9 +31,10 @@ def reward_terms(
     """Weighted terms [B] by name; zero for worlds that were not active.
 
     ``progress``: route metres gained, those above the speed limit not counted. Crash terms: once,
-    when the episode ends that way. ``ttc``: linear below 3 s. ``comfort``: squares of what exceeds
-    3 m/s2 along and across (each over 3 m/s2) and of jerk over 10 m/s3, each capped at 4.
-    ``lane_offset`` and ``over_speed``: per metre and per m/s. ``wrong_way``: per decision.
+    when the episode ends that way. ``stop_line``: per stop sign passed without having stood.
+    ``ttc``: linear below 3 s. ``comfort``: squares of what exceeds 3 m/s2 along and across (each
+    over 3 m/s2) and of jerk over 10 m/s3, each capped at 4. ``lane_offset`` and ``over_speed``: per
+    metre and per m/s. ``wrong_way``: per decision.
     """
     active = signals.active.astype(np.float64)
     collided = (signals.end == END_COLLISION) * active
@@ -50,6 +51,7 @@ def reward_terms(
         "other_collision": -reward.other_collision * collided * ~at_fault,
         "off_road": -reward.off_road * active * (signals.end == END_OFF_ROAD),
         "red_light": -reward.red_light * active * (signals.end == END_RED_LIGHT),
+        "stop_line": -reward.stop_line * active * signals.stop_line,
         "ttc": -reward.ttc * active * ttc_short,
         "comfort": -reward.comfort * active * discomfort,
         "lane_offset": -reward.lane_offset * active * signals.lane_offset_m,

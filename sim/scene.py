@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alpamayo.types import ACTOR_KINDS, FloatArray, IntArray, Scenario
-from sim.actors.motion import braking
+from sim.actors.lamps import braking
 from sim.signals import signal_state
 from sim.state import WorldState
 
@@ -17,7 +17,8 @@ class SceneFrame:
     """``ego_pose`` [3] (x, y, heading); ``plan_waypoints`` [n, 2] waypoints of the plan that
     drives, one per tick from where it took effect; ``boxes`` [n, 7] of the actors present (x, y,
     heading, length, width, height, base_z); ``colors`` uint8 [n, 3]; ``braking`` bool [n];
-    ``signal_state`` int8 [2] for groups A and B: 0 green, 1 yellow, 2 red."""
+    ``signal_state`` int8 [2] for groups A and B: 0 green, 1 yellow, 2 red, 3 dark, 4
+    flashing yellow."""
 
     time_s: float
     ego_pose: FloatArray
@@ -44,7 +45,7 @@ def scene_of(state: WorldState, row: int, scenario: Scenario, tick_s: float) -> 
         plan_waypoints=state.reference[row, 1:, :2].copy(),
         boxes=boxes_of(state)[row, slots],
         kinds=tuple(ACTOR_KINDS[k] for k in state.kind[row, slots]),
-        ids=tuple(scenario.actors[slot].id for slot in slots),
+        ids=tuple(scenario.actor_id(int(slot)) for slot in slots),
         colors=state.color[row, slots].copy(),
         braking=braking(state)[row, slots],
         signal_state=signal_state(state, time_s)[row],
@@ -56,4 +57,5 @@ def boxes_of(state: WorldState) -> FloatArray:
     boxes = np.zeros((*state.ax.shape, 7))
     boxes[..., 0], boxes[..., 1], boxes[..., 2] = state.ax, state.ay, state.aheading
     boxes[..., 3], boxes[..., 4], boxes[..., 5] = state.length, state.width, state.height
+    boxes[..., 6] = state.base_z
     return boxes

@@ -1,22 +1,30 @@
-"""What the camera sees: remembers the view of past decisions and keeps the images already drawn.
+"""What the cameras see: remembers the views of past decisions and keeps the images already drawn.
 
 Past frames can always be drawn again from the remembered views, so images depend on the state
-alone: not on who asked for which image before, nor on whether a world is a fork.
+alone: not on who asked for which image before, nor on whether a world is a fork. A camera that is
+frozen or drops frames shows the view of an earlier decision; what each camera *showed* is
+remembered, so nothing older is ever needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-from alpamayo.types import BoolArray, IntArray, RequestError
-from sim.actors.motion import braking
+from alpamayo.types import BoolArray, FloatArray, IntArray, RequestError, Scenario
+from sim.actors.lamps import braking, reversing
 from sim.config import RigConfig, SimConfig
+from sim.faults import CAMERA_KINDS, CameraFaults, camera_faults
 from sim.roads.atlas import MapAtlas
 from sim.scene import boxes_of
 from sim.signals import signal_state
 from sim.state import WorldState
 
-_PRESENT, _BRAKING = 1, 2
+PRESENT, BRAKING, REVERSING = 1, 2, 4
+INDICATOR_SHIFT = 3  # the indicator (-1, 0, 1, 2) + 1 in the bits above
+GRADE_M = 2.0  # the ground's slope under the ego is taken over this length
 
 
 def frame_gap_decisions(config: SimConfig) -> int:
@@ -33,52 +41,89 @@ def frame_gap_decisions(config: SimConfig) -> int:
 
 
 def views_kept(config: SimConfig) -> int:
-    """Past views that an observation may need."""
-    return frame_gap_decisions(config) * (config.rig.frames - 1 if config.rig else 0)
+    """Past views that an observation may need: those of its frames, and what a camera that drops
+    this frame showed before."""
+    if config.rig is None:
+        return 0
+    return max(frame_gap_decisions(config) * (config.rig.frames - 1), 1)
 
 
 def _flags(state: WorldState) -> IntArray:
-    return (state.present * _PRESENT + braking(state) * _BRAKING).astype(np.int8)
+    flags = state.present * PRESENT + braking(state) * BRAKING + reversing(state) * REVERSING
+    flags = flags + ((state.indicator.astype(np.int64) + 1) << INDICATOR_SHIFT)
+    return np.asarray(flags, dtype=np.int8)
 
 
-def remember_view(state: WorldState, active: BoolArray, tick_s: float) -> None:
-    """Push the present view of the ``active`` worlds to the front of the past ones, in place."""
+def faults_now(
+    scenarios: Sequence[Scenario], config: SimConfig, decision: IntArray
+) -> dict[int, CameraFaults]:
+    """What is wrong with the cameras of each world at its ``decision`` [B]; only worlds with a
+    fault."""
+    rig, found = config.rig, {}
+    if rig is not None:
+        for row, scenario in enumerate(scenarios):
+            if any(fault.kind in CAMERA_KINDS for fault in scenario.faults):
+                faults = camera_faults(
+                    scenario.faults, rig, scenario.seed, int(decision[row]), config.decision_s
+                )
+                if faults is not None:
+                    found[row] = faults
+    return found
+
+
+def remember_view(
+    state: WorldState, active: BoolArray, scenarios: Sequence[Scenario], config: SimConfig
+) -> None:
+    """Push what the cameras of the ``active`` worlds show to the front of the past views, in
+    place."""
     if not state.seen_ego.shape[1]:
         return
     rows = np.flatnonzero(active)
-    boxes = np.stack([state.ax, state.ay, state.aheading], axis=-1)
-    ego = np.stack([state.x, state.y, state.heading], axis=-1)
-    signals = signal_state(state, state.tick * tick_s)
-    for past, now in (
-        (state.seen_ego, ego),
-        (state.seen_boxes, boxes),
-        (state.seen_flags, _flags(state)),
-        (state.seen_signals, signals),
-    ):
-        past[rows, 1:] = past[rows, :-1]
-        past[rows, 0] = now[rows]
+    now = (
+        np.stack([state.x, state.y, state.heading, state.decision.astype(float)], axis=-1),
+        np.stack([state.ax, state.ay, state.aheading], axis=-1),
+        _flags(state),
+        signal_state(state, state.tick * config.tick_s),
+    )
+    stale = [
+        (row, c)
+        for row, faults in faults_now(scenarios, config, state.decision).items()
+        for c in np.flatnonzero(faults.decision != state.decision[row])
+    ]
+    past = (state.seen_ego, state.seen_boxes, state.seen_flags, state.seen_signals)
+    for seen, present in zip(past, now, strict=True):
+        held = [seen[row, 0, c].copy() for row, c in stale]
+        seen[rows, 1:] = seen[rows, :-1]
+        seen[rows, 0] = present[rows, None]
+        for (row, c), old in zip(stale, held, strict=True):
+            seen[row, 0, c] = old
 
 
 class FrameStore:
     """Images of the newest decisions of each world, drawn when first asked for."""
 
     def __init__(self, count: int, rig: RigConfig, config: SimConfig, atlas: MapAtlas) -> None:
-        from sim.sensors.camera import Camera
+        from sim.sensors.rig import Rig
 
-        self.camera = Camera(rig, atlas)
-        self._rig, self._tick_s = rig, config.tick_s
+        self.rig = Rig(rig, atlas)
+        self._config, self._atlas = config, atlas
+        self._frames, self._cameras = rig.frames, len(rig.cameras)
         self._gap = frame_gap_decisions(config)
-        kept = views_kept(config) + 1
-        self._images = np.zeros((count, kept, rig.height_px, rig.width_px, 3), dtype=np.uint8)
+        kept = self._gap * (rig.frames - 1) + 1
+        shape = (count, self._cameras, kept, rig.height_px, rig.width_px, 3)
+        self._images = np.zeros(shape, dtype=np.uint8)
         self._decision = np.full((count, kept), -1)
 
     def forget(self, rows: IntArray) -> None:
         """The worlds in ``rows`` were loaded anew."""
         self._decision[rows] = -1
 
-    def frames(self, state: WorldState, rows: IntArray) -> np.ndarray:
-        """uint8 [n, F, H, W, 3], oldest first; before the start the first image is repeated."""
-        ago = self._gap * np.arange(self._rig.frames - 1, -1, -1)
+    def frames(
+        self, state: WorldState, rows: IntArray, scenarios: Sequence[Scenario]
+    ) -> np.ndarray:
+        """uint8 [n, C * F, H, W, 3]: camera by camera, oldest first; before the start the first
+        image is repeated."""
+        ago = self._gap * np.arange(self._frames - 1, -1, -1)
         wanted = np.maximum(state.decision[rows][:, None] - ago, 0)
         slot = wanted % self._decision.shape[1]
         missing = self._decision[rows[:, None], slot] != wanted
@@ -87,33 +132,90 @@ class FrameStore:
             # the same image may be wanted twice at the start: draw it once
             _, first = np.unique(np.stack([rows[n], wanted[n, f]]), axis=1, return_index=True)
             n, f = n[first], f[first]
-            images = self._draw(state, rows[n], wanted[n, f])
-            self._images[rows[n], slot[n, f]] = images
+            images = self._draw(state, rows[n], wanted[n, f], scenarios)
+            self._images[rows[n], :, slot[n, f]] = images
             self._decision[rows[n], slot[n, f]] = wanted[n, f]
-        return self._images[rows[:, None], slot]
+        cameras = np.arange(self._cameras)
+        found = self._images[rows[:, None, None], cameras[:, None], slot[:, None]]
+        return found.reshape(len(rows), -1, *found.shape[3:])
 
-    def _draw(self, state: WorldState, rows: IntArray, decision: IntArray) -> np.ndarray:
-        """uint8 [n, H, W, 3] images at the starts of ``decision`` [n] of worlds ``rows`` [n]."""
-        boxes = boxes_of(state)[rows]
-        flags = _flags(state)[rows]
+    def _draw(
+        self, state: WorldState, rows: IntArray, decision: IntArray, scenarios: Sequence[Scenario]
+    ) -> np.ndarray:
+        """uint8 [n, C, H, W, 3] images at the starts of ``decision`` [n] of worlds ``rows`` [n]."""
+        faults = faults_now([scenarios[row] for row in rows], self._config, decision)
+        images = self.rig.draw(self._view(state, rows, decision, 0, faults))
+        # Cameras of a world share their view unless one of them shows an older one.
+        for i, wrong in faults.items():
+            for c in range(1, self._cameras):
+                if (wrong.decision != wrong.decision[0]).any():
+                    view = self._view(state, rows[[i]], decision[[i]], c, {0: wrong})
+                    images[i, c] = self.rig.draw(view)[0, c]
+        return images
+
+    def _view(
+        self,
+        state: WorldState,
+        rows: IntArray,
+        decision: IntArray,
+        camera: int,
+        faults: dict[int, CameraFaults],
+    ) -> Any:
+        """What ``camera`` of worlds ``rows`` shows at ``decision``, as the rig takes it."""
+        from sim.sensors.rig_view import RigView
+
+        config, cameras = self._config, self._cameras
+        boxes: Any = boxes_of(state)[rows]
+        flags = _flags(state)[rows].astype(np.int64)
         ego = np.stack([state.x, state.y, state.heading], axis=-1)[rows]
-        signals = signal_state(state, state.tick * self._tick_s)[rows]
+        signals: Any = signal_state(state, state.tick * config.tick_s)[rows]
+        time_s: Any = decision.astype(np.float64) * config.decision_s
         ago = state.decision[rows] - decision
+        for i, wrong in faults.items():
+            if ago[i] == 0 and wrong.decision[camera] != decision[i]:
+                ago[i] = 1  # it shows what it showed before
         past = np.flatnonzero(ago > 0)
         if len(past):
             row, k = rows[past], ago[past] - 1
-            boxes[past, :, :3] = state.seen_boxes[row, k]
-            flags[past], ego[past] = state.seen_flags[row, k], state.seen_ego[row, k]
-            signals[past] = state.seen_signals[row, k]
-        return self.camera.draw(
+            boxes[past, :, :3] = state.seen_boxes[row, k, camera]
+            flags[past] = state.seen_flags[row, k, camera]
+            ego[past] = state.seen_ego[row, k, camera, :3]
+            time_s[past] = state.seen_ego[row, k, camera, 3] * config.decision_s
+            signals[past] = state.seen_signals[row, k, camera]
+        dead, dirty = np.zeros((len(rows), cameras), bool), np.zeros((len(rows), cameras))
+        turned_deg = np.zeros((len(rows), cameras))
+        for i, wrong in faults.items():
+            dead[i], dirty[i] = wrong.dead, wrong.dirt
+            turned_deg[i] = np.degrees(wrong.yaw_rad)
+        z_m, pitch_rad = self._ground(state, rows, ego)
+        return RigView(
             map_id=state.map_id[rows],
-            ego_pose=ego,
+            ego_pose=np.concatenate([ego, z_m[:, None]], axis=1),
+            ego_pitch=pitch_rad,
             boxes=boxes,
-            box_valid=(flags & _PRESENT) > 0,
+            box_valid=(flags & PRESENT) > 0,
             box_color=state.color[rows],
             box_kind=state.kind[rows],
+            box_braking=(flags & BRAKING) > 0,
+            box_reversing=(flags & REVERSING) > 0,
+            box_indicator=(flags >> INDICATOR_SHIFT) - 1,
             signal_state=signals,
             light=state.light[rows],
+            fog_m=state.fog_m[rows],
+            rain=state.rain[rows],
+            snow=state.snow[rows],
+            glare=state.glare[rows],
             texture_seed=state.texture_seed[rows],
-            box_braking=(flags & _BRAKING) > 0,
+            time_s=time_s,
+            dead=dead,
+            dirty=dirty,
+            turned_deg=turned_deg,
         )
+
+    def _ground(self, state: WorldState, rows: IntArray, ego: FloatArray) -> tuple[Any, Any]:
+        """Height of the road under the egos [n] and its slope along the route [n], rad."""
+        map_id, route = state.map_id[rows], state.route[rows]
+        s, _ = self._atlas.project(map_id, route, ego[:, 0], ego[:, 1], state.route_s[rows])
+        behind = self._atlas.elevation(map_id, route, s - 0.5 * GRADE_M)
+        ahead = self._atlas.elevation(map_id, route, s + 0.5 * GRADE_M)
+        return 0.5 * (ahead + behind), np.arctan((ahead - behind) / GRADE_M)

@@ -1,10 +1,4 @@
-"""B worlds stepped together.
-
-Order within a tick: a waiting plan may take over; events fire; traffic decides; the controller and
-the ego move; the actors move; the judge looks. Worlds that have ended stay frozen. Every operation
-is elementwise or a minimum or maximum within one world, so a world's numbers do not depend on its
-batch.
-"""
+"""B worlds stepped together, loaded, forked and looked at; the inner loop is ``sim.tick``."""
 
 from __future__ import annotations
 
@@ -23,20 +17,20 @@ from alpamayo.types import (
     Scenario,
     StepSignals,
 )
-from sim.actors.idm import idm_accelerations
-from sim.actors.motion import move, pose_actors
-from sim.actors.paths import shared_roads
+from sim.actors.bodies import scratch
+from sim.actors.logs import LogArena
+from sim.compile import ensure_compiled
 from sim.config import SimConfig
-from sim.control import track
-from sim.dynamics import actuate, advance, integrate_plan, lag_blend, speed_step
-from sim.events import fire
-from sim.judge import Before, Tally, judge_tick, to_signals
-from sim.latency import LatencySchedule, due, push, whole_ticks
-from sim.placement import place
+from sim.faults import observed_state
+from sim.judge import TALLY, start_tally, to_signals
+from sim.latency import adopt_all, expected_ticks, latency_ticks, queue_slots
+from sim.params import params_of, whole_ticks
+from sim.placement import Placement
 from sim.privileged import PrivilegedWorlds
+from sim.roads.atlas import shared_roads
 from sim.scene import SceneFrame, scene_of
-from sim.signals import signal_state
 from sim.state import Sizes, WorldState, hashes, put, resized, take
+from sim.tick import begin_decisions, run
 from sim.view import FrameStore, remember_view, views_kept
 
 HISTORY_GAP_S = 0.1
@@ -46,49 +40,51 @@ class WorldBatch:
     """``scenarios[i]`` runs in world i. ``config`` is shared by all worlds."""
 
     def __init__(self, scenarios: Sequence[Scenario], config: SimConfig | None = None) -> None:
+        ensure_compiled()
         self.config = config or SimConfig()
-        self.atlas, self.facts = shared_roads()
-        self._set_clock(self.config.tick_s, 1)
-        self._schedule = LatencySchedule.from_config(self.config)
+        self.atlas = shared_roads()
+        self.logs = LogArena()
         whole_ticks("decision_s", HISTORY_GAP_S, self.config.tick_s)
+        self.latency_ticks = expected_ticks(self.config)
+        self.set_stride(1)
         self.scenarios = list(scenarios)
         self._sizes = self._sizes_for(self.scenarios, None)
-        self.state: WorldState = self._place(self.scenarios)
+        self._placement = Placement(self.config, self.atlas, self.logs)
+        self.state: WorldState = self._placement.place(self.scenarios, self._sizes)
         self._frames: FrameStore | None = None
 
-    def _set_clock(self, tick_s: float, stride: int) -> None:
-        """Use ticks of ``tick_s``, each ``stride`` base ticks long."""
+    def set_stride(self, stride: int) -> None:
+        """Ticks are ``stride`` base ticks long from now on."""
         config = self.config
-        self.tick_s, self._stride = tick_s, stride
-        self._blend = lag_blend(tick_s, config.actuator_lag_s)
-        self._ticks_per_step = whole_ticks("plan_step_s", config.plan_step_s, tick_s)
-        self._ticks_per_decision = whole_ticks("decision_s", config.decision_s, tick_s)
+        self.tick_s = stride * config.tick_s
+        self.params = params_of(config, self.tick_s, stride)
+        self._ticks_per_decision = whole_ticks("decision_s", config.decision_s, self.tick_s)
 
     # Loading ---------------------------------------------------------------------------
     def _sizes_for(self, scenarios: Sequence[Scenario], known: Sizes | None) -> Sizes:
         """Widths that hold ``scenarios`` and are not below ``known``."""
+        config, counts = self.config, [1]
         for scenario in scenarios:
-            if len(scenario.actors) > self.config.max_actors:
+            traffic = scenario.traffic
+            extra = 0 if traffic is None else traffic.vehicles + traffic.pedestrians
+            counts.append(len(scenario.actors) + extra)
+            if counts[-1] > config.max_actors:
                 raise RequestError(
-                    f"scenario {scenario.id}: actors: expected at most "
-                    f"{self.config.max_actors}, got {len(scenario.actors)}"
+                    f"scenario {scenario.id}: actors: expected at most {config.max_actors} "
+                    f"(sim.max_actors) with its traffic, got {counts[-1]}"
                 )
-        actors = max([1, *(len(s.actors) for s in scenarios)])
+        actors = max(counts)
         events = max([1, *(len(s.events) for s in scenarios)])
         actions = max([1, *(sum(len(e.actions) for e in s.events) for s in scenarios)])
         if known is not None:
             actors, events = max(actors, known.actors), max(events, known.events)
             actions = max(actions, known.actions)
-        steps = self.config.plan_steps
+        per_step = whole_ticks("plan_step_s", config.plan_step_s, config.tick_s)
         return Sizes(
-            actors, events, actions, steps, self._schedule.slots,
-            steps * self._ticks_per_step + 1, views_kept(self.config),
+            actors, events, actions, config.plan_steps, queue_slots(config),
+            config.plan_steps * per_step + 1, views_kept(config),
+            0 if config.rig is None else len(config.rig.cameras),
         )  # fmt: skip
-
-    def _place(self, scenarios: Sequence[Scenario]) -> WorldState:
-        return place(
-            scenarios, self._sizes, self.config, self.atlas, self.facts, self._ticks_per_step
-        )
 
     def load(self, rows: IntArray | Sequence[int], scenarios: Sequence[Scenario]) -> None:
         """Start ``scenarios`` [n] in worlds ``rows`` [n]; nothing changes if one of them cannot be
@@ -98,14 +94,10 @@ class WorldBatch:
             raise ValueError(f"load: {len(rows)} rows but {len(scenarios)} scenarios")
         if not len(rows):
             return
-        before, self._sizes = self._sizes, self._sizes_for(scenarios, self._sizes)
-        try:
-            fresh = self._place(scenarios)
-        except Exception:
-            self._sizes = before
-            raise
-        if self._sizes != before:
-            self.state = resized(self.state, self._sizes)
+        sizes = self._sizes_for(scenarios, self._sizes)
+        fresh = self._placement.place(scenarios, sizes)
+        if sizes != self._sizes:
+            self.state, self._sizes = resized(self.state, sizes), sizes
         put(self.state, rows, fresh)
         for row, scenario in zip(rows, scenarios, strict=True):
             self.scenarios[int(row)] = scenario
@@ -113,8 +105,8 @@ class WorldBatch:
             self._frames.forget(rows)
 
     def fork(self, rows: IntArray | Sequence[int]) -> WorldBatch:
-        """An independent batch of copies of ``rows`` (repeats allowed). Maps are shared, they never
-        change."""
+        """An independent batch of copies of ``rows`` (repeats allowed). Maps and recorded actors
+        are shared, they never change."""
         rows = np.asarray(rows, dtype=np.int64)
         other = object.__new__(WorldBatch)
         other.__dict__.update(self.__dict__)
@@ -123,7 +115,24 @@ class WorldBatch:
         other._frames = None
         return other
 
-    def _trim_actors(self) -> None:
+    def snapshot(self) -> WorldBatch:
+        """A copy of all worlds, to ``restore`` later or to go on from."""
+        return self.fork(np.arange(self.num_worlds))
+
+    def restore(self, snapshot: WorldBatch, rows: IntArray | Sequence[int] | None = None) -> None:
+        """Put worlds ``rows`` (default: all) back to what they were in ``snapshot`` of this
+        batch."""
+        rows = self._rows(rows)
+        if snapshot._sizes != self._sizes:
+            snapshot = snapshot.snapshot()
+            snapshot.state = resized(snapshot.state, self._sizes)
+        put(self.state, rows, take(snapshot.state, rows))
+        for row in rows:
+            self.scenarios[int(row)] = snapshot.scenarios[int(row)]
+        if self._frames is not None:
+            self._frames.forget(rows)
+
+    def trim_actors(self) -> None:
         """Drop actor slots that no world uses: cheaper ticks for short-lived forks."""
         used = max(1, int(self.state.actor_count.max(initial=1)))
         if used < self._sizes.actors:
@@ -133,51 +142,44 @@ class WorldBatch:
     # Looking ---------------------------------------------------------------------------
     @property
     def num_worlds(self) -> int:
-        return len(self.state.x)
+        return len(self.state)
 
     @property
     def running(self) -> BoolArray:
-        return self.state.end == END_RUNNING
+        running: BoolArray = self.state.end == END_RUNNING
+        return running
 
     @property
     def time_s(self) -> FloatArray:
-        return self.state.tick * self.config.tick_s
+        time_s: FloatArray = self.state.tick * self.config.tick_s
+        return time_s
 
     @property
     def decision(self) -> IntArray:
         """[B] decisions made so far."""
-        return self.state.decision.copy()
+        decision: IntArray = self.state.decision.copy()
+        return decision
 
     @property
     def route_length_m(self) -> FloatArray:
         """[B] metres from the ego's start to where its route counts as done."""
-        return self.state.end_s - self.state.start_s
+        length_m: FloatArray = self.state.end_s - self.state.start_s
+        return length_m
 
     def observe(self, rows: IntArray | Sequence[int] | None = None) -> ObservationBatch:
         """What the policy may see in worlds ``rows`` (default: all), images drawn now."""
         rows = self._rows(rows)
-        state = self.state
-        config = self.config
-        history = (
-            state.history[rows]
-            - np.stack([state.x[rows], state.y[rows], state.heading[rows]], axis=-1)[:, None]
-        )
-        cos_h = np.cos(state.heading[rows])[:, None]
-        sin_h = np.sin(state.heading[rows])[:, None]
-        dx, dy = history[..., 0].copy(), history[..., 1].copy()
-        history[..., 0], history[..., 1] = dx * cos_h + dy * sin_h, dy * cos_h - dx * sin_h
+        state, config = self.state, self.config
+        faults = [self.scenarios[row].faults for row in rows]
+        history, speed = observed_state(state, rows, faults, config.tick_s)
         if config.rig is None:
             frames = np.zeros((len(rows), 0, 0, 0, 3), dtype=np.uint8)
         else:
             if self._frames is None:
                 self._frames = FrameStore(self.num_worlds, config.rig, config, self.atlas)
-            frames = self._frames.frames(state, rows)
+            frames = self._frames.frames(state, rows, self.scenarios)
         return ObservationBatch(
-            frames,
-            history.astype(np.float32),
-            state.speed[rows].astype(np.float32),
-            state.command[rows],
-            state.speed_limit[rows].astype(np.float32),
+            frames, history, speed, state.command[rows], state.speed_limit[rows].astype(np.float32)
         )
 
     def _rows(self, rows: IntArray | Sequence[int] | None) -> IntArray:
@@ -199,114 +201,55 @@ class WorldBatch:
         return scene_of(self.state, row, self.scenarios[row], self.config.tick_s)
 
     # Stepping --------------------------------------------------------------------------
-    def step(self, actions: FloatArray) -> StepSignals:
+    def step(self, actions: FloatArray, latency_s: FloatArray | None = None) -> StepSignals:
         """One decision: plans ``actions`` [B, K, 2] (acceleration, curvature) arrive now and take
-        effect after the latency. Rows of ended worlds are ignored."""
+        effect after the latency. Rows of ended worlds are ignored.
+
+        ``latency_s`` [B]: measured latencies of these plans, instead of the configured ones.
+        """
         state = self.state
         expected = (self.num_worlds, self.config.plan_steps, 2)
         if np.shape(actions) != expected:
             raise ValueError(f"actions: expected shape {expected}, got {np.shape(actions)}")
         active = self.running
-        plan = np.asarray(actions, dtype=np.float64)
-        if not np.isfinite(plan[active]).all():
-            raise ValueError("actions: expected finite numbers")
-        remember_view(state, active, self.config.tick_s)
-        push(state.queue, state.decision, plan, active)
-        tally = Tally(active, state.route_s)
-        per_history = round(HISTORY_GAP_S / self.tick_s)
-        poses = []
-        for j in range(self._ticks_per_decision):
-            running = self.running
-            if j == self._schedule.switch_tick:
-                self._switch_plan(running)
-            self.run_tick(running, tally)
-            if (j + 1) % per_history == 0:
-                poses.append(np.stack([state.x, state.y, state.heading], axis=-1))
-        recent = np.concatenate([state.history, np.stack(poses, axis=1)], axis=1)
-        state.history = np.where(active[:, None, None], recent[:, len(poses) :], state.history)
-        state.decision = state.decision + active
-        return to_signals(state, self.atlas, tally)
+        plans = np.ascontiguousarray(actions, dtype=np.float64)
+        bad = active & ~np.isfinite(plans).all(axis=(1, 2))
+        if bad.any():
+            raise ValueError(f"actions: world {bad.argmax()}: expected finite numbers")
+        remember_view(state, active, self.scenarios, self.config)
+        due = state.tick + latency_ticks(
+            self.config, state.seed, state.decision, [s.faults for s in self.scenarios],
+            self.time_s, latency_s,
+        )  # fmt: skip
+        tally = self.new_tally()
+        begin_decisions(state.worlds, plans, state.queue, state.queue_due, due)
+        self.run(self._ticks_per_decision, tally, per_pose=round(HISTORY_GAP_S / self.tick_s))
+        return to_signals(state, tally)
 
-    def _switch_plan(self, running: BoolArray) -> None:
-        plan, exists = due(self.state.queue, self.state.decision, self._schedule.delay)
-        self.adopt_plan(plan, running & exists)
+    def new_tally(self) -> np.ndarray:
+        """[B] records for the judge, of an interval that starts now."""
+        tally = np.zeros(self.num_worlds, dtype=TALLY)
+        start_tally(self.state.worlds, tally)
+        return tally
 
-    def adopt_plan(self, plan: FloatArray, where: BoolArray) -> None:
-        """From now on ``plan`` [B, K, 2] drives the worlds ``where``, anchored at the ego's present
-        pose."""
-        state = self.state
-        reference = integrate_plan(
-            state.x, state.y, state.heading, state.speed, plan, self._ticks_per_step, self.tick_s
-        )
-        if reference.shape == state.reference.shape and not where.all():
-            plan = np.where(where[:, None, None], plan, state.plan)
-            reference = np.where(where[:, None, None], reference, state.reference)
-        state.plan, state.reference = plan, reference
-        state.plan_tick = np.where(where, 0, state.plan_tick)
-
-    def run_tick(self, running: BoolArray, tally: Tally, time_limit: bool = True) -> None:
-        """Advance ``running`` worlds by one tick and judge it."""
-        state, tick_s = self.state, self.tick_s
-        time_s = state.tick * self.config.tick_s
-        signals = signal_state(state, time_s)
-        before = Before.of(state)
-        fire(state, self.atlas, time_s, running)
-        idm = idm_accelerations(state, self.atlas, self.facts, signals, running)
-        self._move_ego(running, tally)
-        move(state, idm, running, tick_s)
-        pose_actors(state, self.atlas)
-        state.tick = state.tick + self._stride * running
-        judge_tick(
-            state, self.atlas, before, signals, running, state.tick * self.config.tick_s,
-            tally, time_limit,
+    def run(
+        self, ticks: int, tally: np.ndarray, *, time_limit: bool = True, per_pose: int = 0
+    ) -> None:
+        """Advance all running worlds by ``ticks`` ticks; see ``sim.tick.run``."""
+        state, slots = self.state, self._sizes.actors
+        run(
+            state.worlds, state.actors, state.events, state.actions, state.plan, state.reference,
+            state.queue, state.queue_due, state.history, tally, np.empty(slots),
+            scratch(slots), np.empty((slots + 1, 4)), self.atlas.arrays, self.logs.rows,
+            self.params, ticks, per_pose, time_limit,
         )  # fmt: skip
 
-    def _command(self) -> tuple[FloatArray, FloatArray]:
-        """Commands [B] of the controller; past the end of its plan the car holds speed and
-        curvature."""
-        state = self.state
-        rows = np.arange(self.num_worlds)
-        last = state.reference.shape[1] - 1
-        now = np.minimum(state.plan_tick, last - 1)
-        step = state.plan[rows, now // self._ticks_per_step]
-        accel, curvature = track(
-            state.x, state.y, state.heading, state.speed, state.reference[rows, now],
-            step[:, 0], step[:, 1],
-        )  # fmt: skip
-        over = state.plan_tick >= last
-        if over.any():
-            accel, curvature = np.where(over, 0.0, accel), np.where(over, step[:, 1], curvature)
-        return accel, curvature
-
-    def _move_ego(self, running: BoolArray, tally: Tally) -> None:
-        state, tick_s = self.state, self.tick_s
-        accel, curvature = actuate(
-            state.accel, state.curvature, *self._command(), state.speed, self._blend, self.config
-        )
-        state.accel = np.where(running, accel, state.accel)
-        state.curvature = np.where(running, curvature, state.curvature)
-        speed, distance = speed_step(state.speed, state.accel, running, tick_s)
-        moved_accel = np.where(running, (speed - state.speed) / tick_s, state.moved_accel)
-        state.x, state.y, state.heading = advance(
-            state.x, state.y, state.heading, distance, state.curvature
-        )
-        yaw_rate = speed * state.curvature
-        motion = np.stack(
-            [
-                moved_accel,
-                (moved_accel - state.moved_accel) / tick_s,
-                speed * yaw_rate,
-                yaw_rate,
-                (yaw_rate - state.yaw_rate) / tick_s,
-            ],
-            axis=-1,
-        )
-        tally.motion(running, motion, np.maximum(speed - state.speed_limit, 0.0))
-        state.speed, state.moved_accel, state.yaw_rate = speed, moved_accel, yaw_rate
-        state.plan_tick = state.plan_tick + running
-        s, d = self.atlas.project(
-            state.map_id, state.route, state.x, state.y, state.route_s + distance
-        )
-        state.route_s = np.where(running, s, state.route_s)
-        state.route_d = np.where(running, d, state.route_d)
-        state.route_heading = self.atlas.pose(state.map_id, state.route, state.route_s, 0.0)[2]
+    def adopt(self, plans: FloatArray) -> None:
+        """From now on ``plans`` [B, K', 2] (K' free) drive, anchored at the ego's present pose; no
+        other plan waits."""
+        count, steps, _ = plans.shape
+        self.state.plan = np.ascontiguousarray(plans)
+        self.state.reference = np.zeros((count, steps * self.params.ticks_per_step + 1, 4))
+        self.state.queue_due = np.full((count, 1), -1, dtype=np.int64)
+        self.state.queue = np.zeros((count, 1, steps, 2))
+        adopt_all(self.state.worlds, self.state.plan, self.state.reference, self.params)

@@ -147,10 +147,10 @@ def _road(replay: Replay) -> dict[str, Any]:
     road = build_road_map(replay.header.scenario.road)
     heads: Any = road.signal_heads if replay.header.scenario.signals is not None else []
     return {
-        "surfaces": [_rounded(np.asarray(s), 2) for s in road.surfaces],
+        "surfaces": [_rounded(np.asarray(s)[:, :2], 2) for s in road.surfaces],
         "markings": [
             {
-                "points": _rounded(np.asarray(m.points), 2),
+                "points": _rounded(np.asarray(m.points)[:, :2], 2),
                 "kind": str(m.kind),
                 "width": float(m.width_m),
                 "color": _color(m.color),

@@ -1,89 +1,96 @@
-"""How actors move along and across their paths."""
+"""How everybody but the ego moves: along and across paths, on foot, as recorded, as a part of
+another."""
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from typing import Any
 
-from alpamayo.types import BoolArray, FloatArray, IntArray
-from sim.roads.atlas import MapAtlas
-from sim.state import STATIC, WorldState
+from sim.actors.lanes import pass_on
+from sim.actors.parts import hang, swing
+from sim.actors.pedestrians import walk
+from sim.actors.posing import pose_on_path
+from sim.actors.replaying import replay
+from sim.actors.respawning import enter, is_stuck
+from sim.actors.rolling import roll, rolls
+from sim.actors.shift import advance_shift, begin_shift
+from sim.kernels import kernel
+from sim.state import ATTACHED, IDM, LOG, STATIC, WALK
 
-SHIFT_RAMP_S = 0.5  # a lateral move reaches its rate, and comes to rest again, within this time
-MAX_SIDESLIP = 0.6  # lateral per longitudinal speed of anything on wheels that is not agile
+__all__ = ["begin_shift", "move", "pose_all"]
+
 MOVING_MPS = 0.05
 
 
-def move(
-    state: WorldState,
-    idm: tuple[tuple[IntArray, IntArray], FloatArray],
-    running: BoolArray,
-    tick_s: float,
-) -> None:
-    """Advance all actors of running worlds by one tick, in place."""
-    active = state.present & running[:, None] & (state.behaviour != STATIC)
-    ramp = state.target_accel * tick_s
-    change = np.minimum(np.maximum(state.target_v - state.v, -ramp), ramp)
-    index, accel = idm
-    change[index] = np.maximum(accel * tick_s, -state.v[index])
-    v = np.where(active, state.v + change, state.v)
-    state.actor_accel = np.where(active, (v - state.v) / tick_s, state.actor_accel)
-    state.s = np.where(active, state.s + 0.5 * (state.v + v) * tick_s, state.s)
-    state.v = v
-    _shift(state, active, tick_s)
-    moving = active & (np.maximum(np.abs(v), np.abs(state.vd)) > MOVING_MPS)
-    state.turn = np.where(moving, np.arctan2(state.vd, v), state.turn)
-    gone = ((v > 0.0) & (state.s > state.path_end)) | ((v < 0.0) & (state.s < 0.0))
-    state.present &= ~gone
+@kernel
+def move(w: Any, a: Any, accel: Any, maps: Any, logs: Any, p: Any) -> None:
+    """Advance all actors of a world by one tick. ``accel`` [A]: accelerations of IDM actors;
+    ``logs`` [R, 5]: rows of recorded actors."""
+    time_s = (w.tick + p.stride) * p.base_tick_s
+    for i in range(w.actor_count):
+        behaviour = a[i].behaviour
+        if behaviour == LOG:
+            replay(w, a, i, maps, logs, time_s, p.tick_s)
+        elif not a[i].present:
+            if a[i].respawns:
+                enter(w, a, i, maps)
+        elif behaviour == WALK:
+            walk(w, a, i, maps, p.tick_s)
+        elif behaviour == ATTACHED:
+            swing(a, i, p.tick_s)
+        elif is_stuck(w, a[i]):
+            a[i].present = False
+        elif behaviour != STATIC:
+            _drive_on(w, a, i, accel[i], maps, p.tick_s)
+    for i in range(w.actor_count):  # their parents have moved
+        if a[i].behaviour == ATTACHED:
+            hang(w, a, i, maps)
 
 
-def _shift(state: WorldState, active: BoolArray, tick_s: float) -> None:
-    """Lateral moves: a trapezoid of lateral speed on a clock that slows with a wheeled actor's own
-    speed."""
-    shifting = active & (state.shift_clock < state.shift_s)
-    if not shifting.any():
-        state.vd = np.where(active, 0.0, state.vd)
-        return
-    pace = MAX_SIDESLIP * np.abs(state.v) / np.maximum(np.abs(state.shift_rate), 1e-9)
-    pace = np.where(state.agile, 1.0, np.minimum(pace, 1.0))
-    clock = state.shift_clock + np.where(shifting, pace * tick_s, 0.0)
-    d = np.where(shifting, shift_profile(state, clock), state.d)
-    state.vd = np.where(active, (d - state.d) / tick_s, state.vd)
-    state.shift_clock, state.d = clock, d
+@kernel
+def _drive_on(w: Any, a: Any, i: int, accel: float, maps: Any, tick_s: float) -> None:
+    """Advance a driving or scripted actor along and across its path."""
+    if rolls(a[i]):
+        roll(a, i, tick_s)
+    else:
+        v = a[i].v
+        if a[i].behaviour == IDM:
+            change = max(accel * tick_s, -v)
+        else:
+            ramp = a[i].target_accel * tick_s
+            change = min(max(a[i].target_v - v, -ramp), ramp)
+        a[i].v = v + change
+        a[i].actor_accel = (a[i].v - v) / tick_s
+        a[i].s += 0.5 * (v + a[i].v) * tick_s
+        advance_shift(a, i, tick_s)
+    _face(a, i)
+    a[i].present = pass_on(w, a, i, maps)
+    pose_on_path(w, a, i, maps)
 
 
-def shift_profile(state: WorldState, clock: FloatArray) -> FloatArray:
-    """Lateral position after ``clock`` seconds of the present move."""
-    total = state.shift_s
-    rise = np.maximum(clock, 0.0)
-    level = np.maximum(clock - SHIFT_RAMP_S, 0.0)
-    fall = np.maximum(clock - (total - SHIFT_RAMP_S), 0.0)
-    moved = (rise * rise - level * level - fall * fall) * (0.5 / SHIFT_RAMP_S)
-    done = clock >= total
-    return np.where(done, state.shift_to, state.shift_from + state.shift_rate * moved)
+@kernel
+def _face(a: Any, i: int) -> None:
+    """Turn an actor where it moves. A vehicle that faces along its path and moves against it is
+    backing; one that faces against the path is a wrong-way driver."""
+    v, vd = a[i].v, a[i].vd
+    if max(abs(v), abs(vd)) > MOVING_MPS:
+        if v < 0.0 and not a[i].agile and math.cos(a[i].turn) > 0.0:
+            a[i].turn = math.atan2(-vd, -v)
+        else:
+            a[i].turn = math.atan2(vd, v)
 
 
-def begin_shift(
-    state: WorldState, index: tuple[IntArray, IntArray], d_m: FloatArray, rate_mps: FloatArray
-) -> None:
-    """Start moving actors ``index`` to ``d_m`` at a plateau speed of ``rate_mps`` (less if the way
-    is short)."""
-    way = d_m - state.d[index]
-    rate = np.minimum(np.maximum(np.abs(rate_mps), 1e-3), np.abs(way) / SHIFT_RAMP_S)
-    rate = np.maximum(rate, 1e-9)
-    state.shift_from[index], state.shift_to[index] = state.d[index], d_m
-    state.shift_rate[index] = np.copysign(rate, way)
-    state.shift_s[index] = np.abs(way) / rate + SHIFT_RAMP_S
-    state.shift_clock[index] = 0.0
-
-
-def pose_actors(state: WorldState, atlas: MapAtlas) -> None:
-    """Update the world poses of all actors from their path coordinates."""
-    x, y, heading, _ = atlas.pose(state.map_id[:, None], state.path, state.s, state.d)
-    state.ax, state.ay, state.aheading = x, y, heading + state.turn
-
-
-def braking(state: WorldState) -> BoolArray:
-    """[B, A] brake lamps: slowing down, or standing in traffic."""
-    slowing = state.actor_accel * np.sign(state.v) < -0.6
-    standing = (np.abs(state.v) < 0.1) & (state.behaviour != STATIC)
-    return state.present & ~state.agile & (slowing | standing)
+@kernel
+def pose_all(worlds: Any, actors: Any, maps: Any, logs: Any) -> None:
+    """Pose all actors of all worlds [B] where they are now, recorded ones where their log starts
+    them."""
+    for b in range(len(worlds)):
+        w, a = worlds[b], actors[b]
+        for i in range(w.actor_count):
+            if a[i].behaviour == LOG:
+                replay(w, a, i, maps, logs, 0.0, 0.0)
+            elif a[i].behaviour != ATTACHED:
+                pose_on_path(w, a, i, maps)
+        for i in range(w.actor_count):
+            if a[i].behaviour == ATTACHED:
+                hang(w, a, i, maps)

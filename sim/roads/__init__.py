@@ -1,4 +1,4 @@
-"""Procedural roads and batched look-ups on them."""
+"""Roads, procedural and imported, and look-ups on them."""
 
 from sim.roads.atlas import MapAtlas
 from sim.roads.build import build_road_map

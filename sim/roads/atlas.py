@@ -1,234 +1,355 @@
-"""A pool of road maps with look-ups vectorised over worlds that drive on different maps."""
+"""A pool of road maps with look-ups for worlds that drive on different maps."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alpamayo.types import RequestError, RoadSpec
-from sim.roads.build import NEAREST_CELL_M, build_road_map, circle_frame
-from sim.roads.maps import CELL_M, RoadMap
+from sim.roads import batch
+from sim.roads.build import build_road_map
+from sim.roads.maps import (
+    F64,
+    I64,
+    LANE,
+    MAP,
+    NEAREST_CELLS,
+    PAIR,
+    STOP,
+    TILE_CELLS,
+    MapArrays,
+    RoadMap,
+)
+from sim.roads.routes import Route, route_of
+from sim.roads.tables import PairTables
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 Floats = Any  # an array or a number
 Ints = Any
 
-SEARCH_M = 12
+SHARED_MAPS = 64
+SHARED_BYTES = 256_000_000
+_FIRST_ROUTES = 16
+_ARENAS: dict[str, tuple[tuple[int, ...], Any]] = {
+    "lanes": ((), LANE),
+    "samples": ((7,), np.float64),
+    "sample_lane": ((), np.int32),
+    "bend": ((), np.float64),
+    "pair_index": ((), np.int32),
+    "pairs": ((), PAIR),
+    "tables": ((3,), np.float32),
+    "successors": ((), np.int32),
+    "stops": ((), STOP),
+    "tiles": ((), np.int32),
+    "tile_nearest": ((), np.int32),
+    "sdf": ((TILE_CELLS + 1, TILE_CELLS + 1), np.int16),
+    "nearest": ((NEAREST_CELLS, NEAREST_CELLS), np.int32),
+}
 
 
 class _Arena:
     """A flat array that grows by doubling; maps lie in it one after the other."""
 
-    def __init__(self, columns: int, dtype: type[np.generic]) -> None:
-        self._store = np.empty((1024, columns) if columns else (1024,), dtype=dtype)
+    def __init__(self, row: tuple[int, ...], dtype: Any) -> None:
+        self._store = np.zeros((16, *row), dtype=dtype)
         self.used = 0
-        self.data = self._store[:0]
+
+    @property
+    def data(self) -> npt.NDArray[Any]:
+        return self._store[: self.used]
 
     def append(self, rows: npt.NDArray[Any]) -> int:
         """Store ``rows``; returns the index of the first."""
         start, end = self.used, self.used + len(rows)
         if end > len(self._store):
-            grown = np.empty(
-                (max(end, 2 * len(self._store)), *self._store.shape[1:]), self._store.dtype
-            )
+            # Exactly as large as it must be where one map fills it, doubled where many do.
+            size = max(end, 2 * len(self._store)) if start else end
+            grown = np.zeros((size, *self._store.shape[1:]), self._store.dtype)
             grown[:start] = self._store[:start]
             self._store = grown
         self._store[start:end] = rows
         self.used = end
-        self.data = self._store[:end]
         return start
+
+
+@dataclass
+class _Stored:
+    """A road and the routes on it: the k-th is path ``len(road.lanes) + k``."""
+
+    road: RoadMap
+    routes: list[Route] = field(default_factory=list)
+    paths: dict[tuple[str, ...], int] = field(default_factory=dict)
+    room: int = 0  # paths for which the arenas have room
 
 
 class MapAtlas:
     """Road maps by number; in every look-up all arguments broadcast against each other.
 
-    Samples, tables and rasters of all maps lie flat in shared arrays: one gather serves all worlds.
+    ``arrays`` holds all maps flat, for kernels; ask for it again after ``add``, ``add_route`` and
+    ``prune``.
     """
 
     def __init__(self) -> None:
         self._ids: dict[RoadSpec, int] = {}
-        self._maps: dict[int, RoadMap] = {}
-        # Per map: where it starts in the arenas, N, P, and the raster shapes; see ``_store``.
-        self._layout = np.empty((0, 10), dtype=np.int64)
-        self._origin = np.empty((0, 2))
+        self._maps: dict[int, _Stored] = {}
+        self._count = 0
         self._clear()
 
     def _clear(self) -> None:
-        self._samples = _Arena(6, np.float64)  # x, y, heading, curvature, cos, sin
-        self._tables = _Arena(3, np.float32)  # s, d, heading difference
-        self._sdf = _Arena(0, np.float16)  # within 4 mm of the map's raster
-        self._nearest = _Arena(0, np.int32)
+        self._arenas = {name: _Arena(*shape) for name, shape in _ARENAS.items()}
+        self._places = np.zeros(max(self._count, 8), dtype=MAP)
+        self._arrays: Any = None
 
     def __len__(self) -> int:
         return len(self._maps)
 
+    @property
+    def arrays(self) -> Any:
+        """The ``MapArrays`` of all maps."""
+        if self._arrays is None:
+            data = {name: arena.data for name, arena in self._arenas.items()}
+            self._arrays = MapArrays(maps=self._places[: self._count], **data)
+        return self._arrays
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all arrays."""
+        return sum(array.nbytes for array in self.arrays)
+
+    # Maps ----------------------------------------------------------------------------------
     def add(self, spec: RoadSpec) -> int:
         """The number of the map of ``spec``; builds and stores it the first time."""
         known = self._ids.get(spec)
         if known is not None:
             return known
-        road = build_road_map(spec)
-        number = len(self._layout)
-        self._layout = np.concatenate([self._layout, self._store(road)[None]])
-        self._origin = np.concatenate([self._origin, [road.origin_xy]])
-        self._maps[number] = road
-        self._ids[spec] = number
-        self._split()
+        stored = _Stored(build_road_map(spec))
+        number = self._count
+        self._count += 1
+        if number >= len(self._places):
+            self._places = np.concatenate([self._places, np.zeros_like(self._places)])
+        self._store(number, stored)
+        self._maps[number], self._ids[spec] = stored, number
         return number
 
-    def _store(self, road: RoadMap) -> I64:
-        """Copy a map into the arenas; returns its row of ``_layout``."""
-        paths, count = road.heading.shape
-        samples = np.empty((paths * count, 6))
-        samples[:, 0:2] = road.xy.reshape(-1, 2)
-        samples[:, 2] = road.heading.reshape(-1)
-        samples[:, 3] = road.curvature.reshape(-1)
-        samples[:, 4] = np.cos(samples[:, 2])
-        samples[:, 5] = np.sin(samples[:, 2])
-        tables = np.stack([t.reshape(-1) for t in (road.table_s, road.table_d, road.table_h)], -1)
-        start = self._samples.append(samples)
-        row = [
-            start, count, paths, self._tables.append(tables),
-            self._sdf.append(np.maximum(road.sdf, -16.0).reshape(-1)), *road.sdf.shape,
-            self._nearest.append(road.nearest.reshape(-1) + start),
-            *road.nearest.shape,
-        ]  # fmt: skip
-        return np.array(row, dtype=np.int64)
+    def add_route(self, map_id: int, lanes: tuple[str, ...]) -> int:
+        """The path of an ego route over ``lanes``, each of which follows the one before.
 
-    def _split(self) -> None:
-        columns = np.ascontiguousarray(self._layout.T)
-        self._sample_start, self._samples_per_path, self._paths, self._table_start = columns[:4]
+        A single lane is its own route. Raises ``RequestError`` for lanes that are not linked.
+        """
+        stored = self._maps[int(map_id)]
+        if len(lanes) == 1:
+            return self.path_index(map_id, lanes[0])
+        known = stored.paths.get(lanes)
+        if known is not None:
+            return known
+        route = route_of(stored.road, lanes)
+        path = len(stored.road.lanes) + len(stored.routes)
+        stored.routes.append(route)
+        stored.paths[lanes] = path
+        if path < stored.room:
+            self._store_route(int(map_id), stored, path)
+        else:
+            self._repack()
+        return path
 
-    def prune(self, keep: Ints, limit: int = 64) -> None:
+    def prune(self, keep: Ints, limit: int = SHARED_MAPS) -> None:
         """If there are more than ``limit`` maps, forget all but ``keep`` and the newest half.
 
-        Numbers of the kept maps stay valid; a forgotten road gets a new number when added again.
+        Numbers of the kept maps stay valid; a forgotten road gets another when added again.
         """
         if len(self._maps) <= limit:
             return
         wanted = {int(i) for i in np.unique(np.asarray(keep))} | set(
             list(self._maps)[-limit // 2 :]
         )
-        self._maps = {i: road for i, road in self._maps.items() if i in wanted}
+        self._maps = {i: stored for i, stored in self._maps.items() if i in wanted}
         self._ids = {spec: i for spec, i in self._ids.items() if i in wanted}
-        self._clear()
-        for i, road in self._maps.items():
-            self._layout[i] = self._store(road)
-        self._split()
+        self._repack()
 
+    def _repack(self) -> None:
+        self._clear()
+        for number, stored in self._maps.items():
+            self._store(number, stored)
+
+    def _store(self, number: int, stored: _Stored) -> None:
+        """Copy a map and its routes into the arenas."""
+        road, into = stored.road, self._arenas
+        paths = len(road.lanes)
+        stored.room = paths + _route_room(road, len(stored.routes))
+        sample = into["samples"].append(road.samples)
+        for name in ("sample_lane", "bend"):
+            into[name].append(getattr(road, name))
+        lanes = np.zeros(stored.room, dtype=LANE)
+        lanes[:paths] = road.lanes
+        lanes["first"] += sample
+        lanes["successor_first"] += into["successors"].append(road.successors)
+        raster = into["sdf"].append(road.sdf)
+        into["nearest"].append(road.nearest + np.int32(sample))
+        into["tile_nearest"].append(road.tile_nearest.reshape(-1) + np.int32(sample))
+        tiles = np.where(road.tiles < 0, -1, road.tiles + raster).astype(np.int32)
+        place = self._places[number]
+        place["tile_first"] = into["tiles"].append(tiles.reshape(-1))
+        place["tile_rows"], place["tile_cols"] = tiles.shape
+        place["origin_x"], place["origin_y"] = road.origin_xy
+        place["lane_first"], place["lane_count"] = into["lanes"].append(lanes), paths
+        index = np.full(stored.room**2, -1, dtype=np.int32)
+        place["pair_first"], place["pair_stride"] = into["pair_index"].append(index), stored.room
+        self._store_pairs(place, PairTables(road.pair_paths, road.pairs, road.tables))
+        for k in range(len(stored.routes)):
+            self._store_route(number, stored, paths + k)
+        self._arrays = None
+
+    def _store_route(self, number: int, stored: _Stored, path: int) -> None:
+        route, into = stored.routes[path - len(stored.road.lanes)], self._arenas
+        place = self._places[number]
+        record = route.record.copy()
+        record["first"] = into["samples"].append(route.samples)
+        into["sample_lane"].append(route.sample_lane)
+        into["bend"].append(route.bend)
+        record["stops_first"] = into["stops"].append(route.stops)
+        lanes = into["lanes"].data
+        last = lanes[place["lane_first"] + route.members[-1]]
+        record["successor_first"] = last["successor_first"]
+        lanes[place["lane_first"] + path] = record[0]
+        place["lane_count"] = path + 1
+        for tables in (route.ahead, route.back):
+            paths = np.where(tables.paths == len(stored.road.lanes), path, tables.paths)
+            self._store_pairs(place, PairTables(paths, tables.records, tables.tables))
+        self._arrays = None
+
+    def _store_pairs(self, place: Any, pairs: PairTables) -> None:
+        records = pairs.records.copy()
+        records["table_first"] += self._arenas["tables"].append(pairs.tables)
+        first = self._arenas["pairs"].append(records)
+        p, q = pairs.paths.astype(np.int64).T
+        cells = place["pair_first"] + p * place["pair_stride"] + q
+        self._arenas["pair_index"].data[cells] = first + np.arange(len(records))
+
+    # Facts ---------------------------------------------------------------------------------
     def map(self, map_id: int) -> RoadMap:
         """The map itself, for what needs no batching."""
-        return self._maps[int(map_id)]
+        return self._maps[int(map_id)].road
 
     def path_index(self, map_id: int, name: str) -> int:
-        names = self._maps[int(map_id)].names
-        if name not in names:
-            raise RequestError(f"path: {name}: expected one of {', '.join(names)}")
-        return names.index(name)
+        """The path of a lane. Raises ``RequestError`` for an unknown name."""
+        road = self.map(map_id)
+        if name not in road.index:
+            known = ", ".join(road.names[:12]) + (", ..." if len(road.names) > 12 else "")
+            raise RequestError(f"path: {name}: expected one of {known}")
+        return road.index[name]
+
+    def lane_record(self, map_id: int, path: int) -> Any:
+        """LANE of a lane or route."""
+        maps = self.arrays
+        return maps.lanes[maps.maps["lane_first"][map_id] + path]
+
+    def route_names(self, map_id: int, path: int) -> tuple[str, ...]:
+        """The lanes under a path: its own name, or those of a route."""
+        road = self.map(map_id)
+        if path < len(road.names):
+            return (road.names[path],)
+        route = self._maps[int(map_id)].routes[path - len(road.names)]
+        return tuple(road.names[member] for member in route.members)
+
+    # Look-ups ------------------------------------------------------------------------------
+    def _ask(
+        self, kernel: Callable[..., None], outputs: int, ints: tuple[Ints, ...], *floats: Floats
+    ) -> F64:
+        """[outputs, ...] answers of a kernel of ``sim.roads.batch``."""
+        given = np.broadcast_arrays(*ints, *floats)
+        shape = given[0].shape
+        kinds = [np.int64] * len(ints) + [np.float64] * len(floats)
+        flat = [
+            np.ascontiguousarray(array, dtype=kind).reshape(-1)
+            for array, kind in zip(given, kinds, strict=True)
+        ]
+        out = np.empty((outputs, flat[0].size))
+        kernel(self.arrays, *flat, out)
+        return out.reshape(outputs, *shape)
 
     def pose(self, map_id: Ints, path: Ints, s_m: Floats, d_m: Floats) -> tuple[F64, F64, F64, F64]:
         """World pose ``d_m`` left of ``path`` at ``s_m``: x, y, path heading, path curvature.
 
         Linear between samples plus the height of the arc over its chord; straight beyond the ends.
         """
-        count = self._samples_per_path[map_id]
-        s = np.asarray(s_m, dtype=np.float64)
-        n = np.minimum(np.maximum(s, 0.0).astype(np.int64), count - 2)
-        index = self._sample_start[map_id] + path * count + n
-        first, second = self._samples.data[index], self._samples.data[index + 1]
-        f = s - n
-        mixed = first + f[..., None] * (second - first)
-        x, y, heading, curvature = (mixed[..., i] for i in range(4))
-        left = d_m - 0.5 * curvature * f * (1.0 - f)
-        return x - left * np.sin(heading), y + left * np.cos(heading), heading, curvature
+        x, y, heading, curvature = self._ask(batch.poses, 4, (map_id, path), s_m, d_m)
+        return x, y, heading, curvature
+
+    def elevation(self, map_id: Ints, path: Ints, s_m: Floats) -> F64:
+        """Height of ``path`` at ``s_m``."""
+        return self._ask(batch.elevations, 1, (map_id, path), s_m)[0]
 
     def between(
         self, map_id: Ints, p: Ints, q: Ints, s_q: Floats, d_q: Floats
     ) -> tuple[F64, F64, F64]:
         """The point (``s_q``, ``d_q``) of path ``q`` in the frame of path ``p``.
 
-        Returns s, d and the heading of q minus that of p.
-
-        d is hundreds of metres (``FAR_M``) where the point of q is not beside p.
+        Returns s, d and the heading of q minus that of p; d is hundreds of metres (``FAR_M``) where
+        the point of q is not beside p.
         """
-        count, paths = self._samples_per_path[map_id], self._paths[map_id]
-        s = np.asarray(s_q, dtype=np.float64)
-        n = np.minimum(np.maximum(s, 0.0).astype(np.int64), count - 2)
-        index = self._table_start[map_id] + (p * paths + q) * count + n
-        first, second = self._tables.data[index], self._tables.data[index + 1]
-        mixed = first + (s - n)[..., None] * (second - first)
-        turn = mixed[..., 2]
-        return mixed[..., 0] - d_q * np.sin(turn), mixed[..., 1] + d_q * np.cos(turn), turn
+        s, d, turn = self._ask(batch.betweens, 3, (map_id, p, q), s_q, d_q)
+        return s, d, turn
 
     def project(
         self, map_id: Ints, path: Ints, x: Floats, y: Floats, s_hint: Floats
     ) -> tuple[F64, F64]:
         """Path coordinates (s, d) of world points, searched within 12 m of ``s_hint``."""
-        count = self._samples_per_path[map_id]
-        middle = np.rint(s_hint).astype(np.int64)
-        window = np.arange(-SEARCH_M, SEARCH_M + 1)
-        n = np.clip(middle[..., None] + window, 0, (count - 1)[..., None])
-        return self._foot(self._sample_start[map_id] + path * count, n, x, y)
+        s, d = self._ask(batch.projections, 2, (map_id, path), x, y, s_hint)
+        return s, d
 
     def locate(self, map_id: Ints, path: Ints, x: Floats, y: Floats) -> tuple[F64, F64]:
         """Like ``project`` but searches the whole path: for resets, not for every tick."""
-        count = self._samples_per_path[map_id]
-        n = np.minimum(np.arange(int(np.max(count))), (count - 1)[..., None])
-        return self._foot(self._sample_start[map_id] + path * count, n, x, y)
-
-    def _foot(self, start: Any, n: I64, x: Floats, y: Floats) -> tuple[F64, F64]:
-        """Foot point on the circle through the nearest of the candidate samples ``n`` [..., w]."""
-        x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-        index = start[..., None] + n
-        away = (self._samples.data[:, 0][index] - x[..., None]) ** 2
-        away += (self._samples.data[:, 1][index] - y[..., None]) ** 2
-        best = np.argmin(away, axis=-1)[..., None]
-        shape = (*away.shape[:-1], 1)
-        n = np.take_along_axis(np.broadcast_to(n, away.shape), best.reshape(shape), -1)[..., 0]
-        ds, d, _ = self._beside(start + n, x, y)
-        return n + ds, d
-
-    def _beside(self, index: I64, x: Floats, y: Floats) -> tuple[F64, F64, F64]:
-        """Arc length from sample ``index``, left offset, and heading at the foot point."""
-        sample = self._samples.data[index]
-        dx, dy = x - sample[..., 0], y - sample[..., 1]
-        cos, sin = sample[..., 4], sample[..., 5]
-        ds, d, turn = circle_frame(cos * dx + sin * dy, cos * dy - sin * dx, sample[..., 3])
-        return ds, d, sample[..., 2] + turn
+        s, d = self._ask(batch.locations, 2, (map_id, path), x, y)
+        return s, d
 
     def clearance(self, map_id: Ints, x: Floats, y: Floats) -> F64:
         """Signed distance to the edge of the drivable area, positive inside; bilinear.
 
-        Beyond the raster: the value at its border minus the distance to it, always negative.
+        Exact up to 8 m either way; beyond, at least 8 m with the right sign.
         """
-        row = self._layout[map_id]
-        origin = self._origin[map_id]
-        u = (x - origin[..., 0]) * (1.0 / CELL_M)
-        v = (y - origin[..., 1]) * (1.0 / CELL_M)
-        inside_u = np.clip(u, 0.0, row[..., 6] - 1.000001)
-        inside_v = np.clip(v, 0.0, row[..., 5] - 1.000001)
-        col, line = inside_u.astype(np.int64), inside_v.astype(np.int64)
-        index = row[..., 4] + line * row[..., 6] + col
-        fu, fv = inside_u - col, inside_v - line
-        data = self._sdf.data
-        below, above = index, index + row[..., 6]
-        corners = np.stack([below, below + 1, above, above + 1])
-        value = data[corners].astype(np.float64)
-        value = value[::2] + fu * (value[1::2] - value[::2])
-        inside = value[0] + fv * (value[1] - value[0])
-        return inside - CELL_M * np.hypot(u - inside_u, v - inside_v)
+        return self._ask(batch.clearances, 1, (map_id,), x, y)[0]
 
     def nearest_lane(self, map_id: Ints, x: Floats, y: Floats) -> tuple[F64, F64]:
-        """Distance to the nearest lane centre line of any path, and that lane's heading there."""
-        row = self._layout[map_id]
-        origin = self._origin[map_id]
-        col = np.rint((x - origin[..., 0]) * (1.0 / NEAREST_CELL_M)).astype(np.int64)
-        line = np.rint((y - origin[..., 1]) * (1.0 / NEAREST_CELL_M)).astype(np.int64)
-        col = np.minimum(np.maximum(col, 0), row[..., 9] - 1)
-        line = np.minimum(np.maximum(line, 0), row[..., 8] - 1)
-        index = self._nearest.data[row[..., 7] + line * row[..., 9] + col]
-        _, d, heading = self._beside(index, np.asarray(x), np.asarray(y))
-        return np.abs(d), heading
+        """Distance to the nearest centre line of a driving lane, and that lane's heading there."""
+        distance, heading, _, _ = self._ask(batch.nearest_lanes, 4, (map_id,), x, y)
+        return distance, heading
+
+    def lane_at(self, map_id: Ints, x: Floats, y: Floats) -> tuple[I64, F64]:
+        """Path of the nearest driving lane, and the arc length there."""
+        _, _, path, s = self._ask(batch.nearest_lanes, 4, (map_id,), x, y)
+        return path.astype(np.int64), s
+
+    def bend_speed(self, map_id: Ints, path: Ints, s_m: Floats) -> F64:
+        """Speed at ``s_m`` that is comfortable in the bends there and ahead."""
+        return self._ask(batch.bend_speeds, 1, (map_id, path), s_m)[0]
+
+    def lanes_beside(self, map_id: Ints, path: Ints, s_m: Floats) -> tuple[I64, I64]:
+        """How many lanes of the same direction lie left and right of a path at ``s_m``."""
+        left, right = self._ask(batch.lanes_beside, 2, (map_id, path), s_m)
+        return left.astype(np.int64), right.astype(np.int64)
+
+
+def _route_room(road: RoadMap, routes: int) -> int:
+    """For how many routes to keep room: a power of two times ``_FIRST_ROUTES``, more than there
+    are, if lanes are linked at all."""
+    if not len(road.successors):
+        return 0
+    room = _FIRST_ROUTES
+    while room <= routes:
+        room *= 2
+    return room
+
+
+_shared: list[MapAtlas] = []
+
+
+def shared_roads() -> MapAtlas:
+    """The process's atlas, so that batches made one after the other build each road once; a fresh
+    one after ``SHARED_MAPS`` maps or ``SHARED_BYTES``, so that endless new roads do not pile up."""
+    full = _shared and (len(_shared[0]) >= SHARED_MAPS or _shared[0].nbytes >= SHARED_BYTES)
+    if not _shared or full:
+        _shared[:] = [MapAtlas()]
+    return _shared[0]

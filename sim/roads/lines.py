@@ -15,15 +15,17 @@ FINE_STEP_M = 0.05
 
 @dataclass(frozen=True)
 class Line:
-    """A finely sampled line, which goes on straight beyond both ends.
+    """A finely sampled line, which goes on straight and level beyond both ends.
 
-    ``s_m`` [n] arc length from 0, ``xy`` [n, 2], ``heading`` [n] (unwrapped), ``curvature`` [n].
+    ``s_m`` [n] arc length from 0 in plan view, ``xy`` [n, 2], ``heading`` [n] (unwrapped),
+    ``curvature`` [n], ``z_m`` [n] height (None: flat at 0).
     """
 
     s_m: F64
     xy: F64
     heading: F64
     curvature: F64
+    z_m: F64 | None = None
 
     @property
     def length_m(self) -> float:
@@ -40,6 +42,13 @@ class Line:
         xy = np.stack([np.interp(inside, self.s_m, self.xy[:, i]) for i in (0, 1)], axis=-1)
         return xy + (s - inside)[..., None] * tangent + d_m * normal, heading, curvature
 
+    def elevation_at(self, s_m: npt.ArrayLike) -> F64:
+        """Heights [m] at arc lengths ``s_m`` [m]; beyond the ends, that of the end."""
+        s = np.asarray(s_m, dtype=np.float64)
+        if self.z_m is None:
+            return np.zeros_like(s)
+        return np.interp(s, self.s_m, self.z_m)
+
     def offset(self, d_m: float) -> Line:
         """The parallel line ``d_m`` to the left, with its own arc length."""
         stretch = 1.0 - self.curvature * d_m
@@ -50,13 +59,16 @@ class Line:
             self.xy + d_m * normal,
             self.heading,
             self.curvature / stretch,
+            self.z_m,
         )
 
     def reverse(self) -> Line:
         """The same line driven the other way."""
         turned = self.heading[::-1] + np.pi
         turned = turned - 2 * np.pi * np.round(turned[0] / (2 * np.pi))
-        return Line(self.length_m - self.s_m[::-1], self.xy[::-1], turned, -self.curvature[::-1])
+        z_m = None if self.z_m is None else self.z_m[::-1]
+        s_m = self.length_m - self.s_m[::-1]
+        return Line(s_m, self.xy[::-1], turned, -self.curvature[::-1], z_m)
 
 
 def line_from_curvature(

@@ -188,6 +188,34 @@ def test_every_range_of_the_simulator_belongs_to_a_setting() -> None:
         assert name == "*" or name in fields
 
 
+def test_cameras_are_a_list_of_settings(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "sim:\n  rig:\n    cameras:\n"
+        "      - {name: left, yaw_deg: 60, hfov_deg: 120}\n"
+        "      - name: tele\n        hfov_deg: 30\n"
+    )
+    left, tele = load_config("eval", str(file)).sim.rig.cameras
+    assert (left.name, left.yaw_deg, left.hfov_deg) == ("left", 60.0, 120.0)
+    assert (tele.name, tele.yaw_deg, tele.mount_height_m) == ("tele", 0.0, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cameras: [{fov: 3}]", r"c.yaml:3: sim.rig.cameras\[0\].fov: .*hfov_deg"),
+        ("cameras: [{}, {hfov_deg: wide}]", r"c.yaml:3: sim.rig.cameras\[1\].hfov_deg: expected a"),
+        ("cameras: front", r"c.yaml:3: sim.rig.cameras: expected a list"),
+        ("cameras: [{hfov_deg: 200}]", r"sim.rig.cameras\[0\].hfov_deg: expected a number"),
+    ],
+)
+def test_a_mistake_in_a_list_says_where(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(f"sim:\n  rig:\n    {text}\n")
+    with pytest.raises(RequestError, match=message):
+        load_config("eval", str(file))
+
+
 def test_decode_options_are_what_the_decoder_takes_with_the_same_defaults() -> None:
     from policies.vlm.decode import DecodeConfig as DecoderConfig
 

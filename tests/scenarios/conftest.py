@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from scenarios.load import load_file
+from scenarios.yaml_tree import ScenarioFileError
+
+Write = Callable[..., Path]
+
 BASE = """\
 schema_version: 1
 id: base
@@ -29,6 +34,13 @@ events:
       - offset: {d_m: -3.5}
       - run_light: true
 """
+
+
+def problems(path: Path) -> list[str]:
+    """``line:col: key: message`` of each problem of a file."""
+    with pytest.raises(ScenarioFileError) as caught:
+        load_file(path)
+    return [str(p).split(f"{path.name}:", 1)[1] for p in caught.value.problems]
 
 
 @pytest.fixture

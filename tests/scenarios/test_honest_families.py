@@ -17,10 +17,12 @@ from scenarios.sample import sample
 from sim.config import SimConfig
 
 DRAWS = 16
+TRAFFIC_DRAWS = 32
 FIRST_SEED = 30_000_000  # of no suite
 DANGERS = [d.id for d in list_documents() if not d.nominal]
 TWINS = [d.id for d in list_documents() if d.nominal and d.extends]
-ORDINARY = [d.id for d in list_documents() if d.nominal and not d.extends]
+ORDINARY = [d.id for d in list_documents() if d.nominal and not d.extends and not d.traffic]
+TRAFFIC = [d.id for d in list_documents() if d.traffic]
 
 
 def drive(policy: str, name: str, draws: int = DRAWS) -> list[EpisodeResult]:
@@ -60,6 +62,14 @@ def test_the_expert_drives_ordinary_scenes(name: str) -> None:
     assert harmless(drive("expert", name)) >= 0.95
 
 
+@pytest.mark.parametrize("name", TRAFFIC)
+def test_the_expert_drives_in_background_traffic(name: str) -> None:
+    results = drive("expert", name, TRAFFIC_DRAWS)
+    assert sum(not r.at_fault for r in results) / len(results) >= 0.9
+    assert harmless(results) >= 0.9
+    assert sum(r.progress_m for r in results) >= 0.4 * sum(r.reference_m for r in results)
+
+
 def test_the_red_light_runner_is_seen_coming() -> None:
     """It must be inside the camera's view while there is still time to brake."""
     import numpy as np
@@ -67,7 +77,7 @@ def test_the_red_light_runner_is_seen_coming() -> None:
     from sim.world import WorldBatch
 
     document = load_document("red_light_runner")
-    half_view = np.radians(SimConfig().rig.hfov_deg) / 2  # type: ignore[union-attr]
+    half_view = np.radians(SimConfig().rig.cameras[0].hfov_deg) / 2  # type: ignore[union-attr]
     for seed in range(FIRST_SEED, FIRST_SEED + 10):
         world = WorldBatch([sample(document, seed)], SimConfig(rig=None))
         for _ in range(3):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,7 @@ from alpamayo.types import RequestError
 from scenarios.load import load_document, load_file
 from scenarios.sample import sample
 from scenarios.yaml_tree import ScenarioFileError
-
-Write = Callable[..., Path]
-
-
-def problems(path: Path) -> list[str]:
-    """``line:col: key: message`` of each problem."""
-    with pytest.raises(ScenarioFileError) as caught:
-        load_file(path)
-    return [str(p).split(f"{path.name}:", 1)[1] for p in caught.value.problems]
+from tests.scenarios.conftest import BASE, Write, problems
 
 
 def test_a_good_file_loads(write: Write) -> None:
@@ -127,8 +118,6 @@ def test_a_good_file_loads(write: Write) -> None:
 def test_each_mistake_is_named_with_its_place(
     tmp_path: Path, old: str, new: str, expected: str
 ) -> None:
-    from tests.scenarios.conftest import BASE
-
     assert old in BASE
     path = tmp_path / "base.yaml"
     path.write_text(BASE.replace(old, new, 1), encoding="utf-8")

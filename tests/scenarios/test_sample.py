@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from scenarios.catalog import list_documents, list_ids, twin_id
 from scenarios.load import load_document, load_file
-from scenarios.sample import path_names, sample
+from scenarios.roads import path_names
+from scenarios.sample import sample
 from scenarios.yaml_tree import ScenarioFileError
 
 Write = Callable[..., Path]

@@ -11,6 +11,7 @@ from shapely.ops import unary_union
 
 from alpamayo.types import RequestError, RoadSpec
 from sim.roads import MapAtlas
+from sim.roads.atlas import shared_roads
 
 SPECS = [
     RoadSpec(lanes=2, oncoming_lanes=1),
@@ -23,11 +24,15 @@ ATLAS = MapAtlas()
 IDS = [ATLAS.add(spec) for spec in SPECS]
 
 
+def length_m(map_id: int, path: int) -> float:
+    return float(ATLAS.lane_record(map_id, path)["length_m"])
+
+
 def draw(count: int, seed: int = 0, reach: float = 2.5):
     rng = np.random.default_rng(seed)
     map_id = rng.integers(len(SPECS), size=count)
     path = np.array([rng.integers(len(ATLAS.map(i).names)) for i in map_id])
-    length = np.array([ATLAS.map(i).length_m[p] for i, p in zip(map_id, path, strict=True)])
+    length = np.array([length_m(i, p) for i, p in zip(map_id, path, strict=True)])
     return (
         map_id,
         path,
@@ -146,23 +151,52 @@ def test_clearance_is_negative_and_falling_beyond_the_raster():
     assert value[1] == pytest.approx(value[0] - 140.0, abs=0.2)
 
 
+def test_far_off_the_road_clearance_is_at_most_minus_eight_metres_and_never_too_far():
+    rng = np.random.default_rng(6)
+    area = unary_union([Polygon(s) for s in ATLAS.map(3).surfaces])
+    x, y = rng.uniform(-160.0, 160.0, (2, 800))
+    got = ATLAS.clearance(3, x, y)
+    checked = 0
+    for k in range(len(x)):
+        true = -area.distance(Point(x[k], y[k]))
+        if true < -8.2:
+            checked += 1
+            assert true - 0.2 <= got[k] <= -7.9
+    assert checked > 400
+
+
 def test_nearest_lane_matches_the_nearest_of_all_samples():
     map_id, path, s, d = draw(600, seed=11, reach=4.0)
     x, y, _, _ = ATLAS.pose(map_id, path, s, d)
     away, heading = ATLAS.nearest_lane(map_id, x, y)
     for k in range(len(x)):
-        road = ATLAS.map(map_id[k])
-        points = road.xy.reshape(-1, 2)
-        distance = np.hypot(points[:, 0] - x[k], points[:, 1] - y[k])
+        samples = ATLAS.map(map_id[k]).samples
+        distance = np.hypot(samples[:, 0] - x[k], samples[:, 1] - y[k])
         best = distance.min()
         # Samples are 1 m apart, and cell centres up to 0.36 m off: where lanes tie either is right.
         assert np.sqrt(max(best**2 - 0.27, 0.0)) - 0.05 <= away[k] <= best + 0.72
-        close = distance < best + 1.0
-        turn = road.heading.reshape(-1)[close] - heading[k]
+        turn = samples[distance < best + 1.0, 2] - heading[k]
         assert np.abs((turn + np.pi) % (2 * np.pi) - np.pi).min() < 0.15
     away, heading = ATLAS.nearest_lane(0, np.array([50.3, 50.3]), np.array([0.4, 6.1]))
     np.testing.assert_allclose(away, [0.4, 0.9], atol=1e-9)
     np.testing.assert_allclose(np.cos(heading), [1.0, -1.0])
+
+
+def test_the_lane_at_a_place_and_how_far_along_it():
+    x, y, _, _ = ATLAS.pose(0, np.array([0, 1, 2]), np.array([20.3, 100.0, 50.7]), 0.4)
+    path, s = ATLAS.lane_at(0, x, y)
+    assert path.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(s, [20.3, 100.0, 50.7], atol=1e-9)
+    # 20 m past its last sample a lane still counts as going straight on; 340 m past it does not.
+    away, _ = ATLAS.nearest_lane(0, np.array([342.0, 662.0]), 0.5)
+    np.testing.assert_allclose(away, [0.5, np.hypot(0.5, 300.0)])
+
+
+def test_lanes_beside_and_bend_speeds_by_place():
+    left, right = ATLAS.lanes_beside(0, np.array([0, 1, 2]), 10.0)
+    assert left.tolist() == [1, 0, 0] and right.tolist() == [0, 1, 0]
+    np.testing.assert_allclose(ATLAS.bend_speed(2, 0, np.array([60.0, 60.9])), np.sqrt(2.5 * 80.0))
+    assert ATLAS.elevation(0, 0, np.array([10.0, 400.0])).tolist() == [0.0, 0.0]
 
 
 @settings(max_examples=25, deadline=None)
@@ -198,16 +232,45 @@ def test_look_ups_broadcast_over_leading_shapes():
     assert ATLAS.between(map_id[:, None], 0, 1, s, 0.0)[0].shape == (2, 5)
     assert ATLAS.clearance(map_id[:, None], x, 0.0).shape == (2, 5)
     assert ATLAS.project(map_id[:, None], 0, x, 0.0, s)[0].shape == (2, 5)
+    assert ATLAS.clearance(0, 10.0, 0.0).shape == ()
 
 
 def test_pruning_keeps_numbers_and_answers_of_kept_maps():
     atlas = MapAtlas()
     ids = [atlas.add(RoadSpec(length_m=60.0 + i)) for i in range(9)]
     before = atlas.clearance(ids[1], 30.0, 0.3), atlas.pose(ids[1], 1, 20.5, 0.2)
+    full = atlas.nbytes
     atlas.prune([ids[1]], limit=9)
-    assert len(atlas) == 9
+    assert len(atlas) == 9 and atlas.nbytes == full
     atlas.prune([ids[1]], limit=4)
     assert len(atlas) == 3 and atlas.map(ids[1]).spec.length_m == 61.0
     assert before == (atlas.clearance(ids[1], 30.0, 0.3), atlas.pose(ids[1], 1, 20.5, 0.2))
+    assert atlas.nbytes < 0.5 * full
     assert atlas.add(RoadSpec(length_m=60.0)) == 9
     assert atlas.add(RoadSpec(length_m=68.0)) == ids[8]
+
+
+def test_a_map_answers_the_same_wherever_it_lies_in_the_arenas():
+    alone = MapAtlas()
+    alone.add(SPECS[3])
+    rng = np.random.default_rng(8)
+    path, other = rng.integers(12, size=(2, 300))
+    s, d = rng.uniform(0.0, 250.0, 300), rng.uniform(-3.0, 3.0, 300)
+    x, y, heading, curvature = ATLAS.pose(3, path, s, d)
+    for mine, theirs in (
+        ((x, y, heading, curvature), alone.pose(0, path, s, d)),
+        (ATLAS.between(3, other, path, s, d), alone.between(0, other, path, s, d)),
+        (ATLAS.project(3, path, x, y, s), alone.project(0, path, x, y, s)),
+        (ATLAS.nearest_lane(3, x, y), alone.nearest_lane(0, x, y)),
+        ((ATLAS.clearance(3, x, y),), (alone.clearance(0, x, y),)),
+        ((ATLAS.bend_speed(3, path, s),), (alone.bend_speed(0, path, s),)),
+    ):
+        assert all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def test_batches_share_an_atlas_until_it_is_full(monkeypatch):
+    first = shared_roads()
+    assert shared_roads() is first
+    first.add(RoadSpec(length_m=75.0))
+    monkeypatch.setattr("sim.roads.atlas.SHARED_BYTES", 1)
+    assert shared_roads() is not first

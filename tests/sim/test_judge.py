@@ -23,6 +23,9 @@ from alpamayo.types import (
     StepSignals,
     Trigger,
 )
+from sim.roads import lookup
+from sim.roads.atlas import shared_roads
+from sim.roads.maps import STOP_SIGN
 from sim.world import WorldBatch
 
 JUNCTION = RoadSpec(kind="junction", lanes=1, oncoming_lanes=1)
@@ -44,6 +47,13 @@ def last_fault(worlds: WorldBatch, **controls: float) -> int:
     assert signals.collision_actor[0] == 0
     assert signals.min_gap_m[0] == 0.0 and signals.min_ttc_s[0] == 0.0
     return int(signals.fault[0])
+
+
+def crossing_s(worlds: WorldBatch, path: str, other: str) -> float:
+    """Arc length on ``path`` where ``other`` crosses it."""
+    map_id = int(worlds.state.map_id[0])
+    index, maps = worlds.atlas.map(map_id).index, worlds.atlas.arrays
+    return float(maps.pairs[lookup.pair(maps, map_id, index[path], index[other])]["cross_s"])
 
 
 def test_running_into_a_stopped_car_is_the_egos_fault(scenario, blind) -> None:
@@ -87,14 +97,12 @@ def test_a_red_light_runner_into_the_side_is_at_fault_but_not_when_the_ego_hits_
     ego = EgoSpec(path="south_north", s_m=80.0, speed_mps=10.0)
     settings = {"road": JUNCTION, "ego": ego, "signals": SignalPlan(green_s=40.0)}
     worlds = WorldBatch([scenario(**settings)], blind)
-    map_id = int(worlds.state.map_id[0])
-    cross = worlds.facts.crossing_s[map_id]
-    names = worlds.atlas.map(map_id).names
-    own, other = names.index("south_north"), names.index("west_east")
-    to_cross = (cross[own, other] - 80.0) / 10.0  # the ego reaches the crossing after this time
+    own_s = crossing_s(worlds, "south_north", "west_east")
+    their_s = crossing_s(worlds, "west_east", "south_north")
+    to_cross = (own_s - 80.0) / 10.0  # the ego reaches the crossing after this time
 
     def runner(seconds_later: float) -> ActorSpec:
-        s_m = cross[other, own] - 10.0 * (to_cross + seconds_later)
+        s_m = their_s - 10.0 * (to_cross + seconds_later)
         return ActorSpec(
             "x", "car", "west_east", s_m, speed_mps=10.0, behaviour="scripted", s_from_ego=False
         )
@@ -138,6 +146,27 @@ def test_crossing_the_stop_line_on_red_ends_the_episode(scenario, blind, offset_
     if end == END_RED_LIGHT:
         front = worlds.state.route_s[0] + 2.4
         assert line < front <= line + 1.0, "ends in the very tick in which the bumper crosses"
+
+
+def test_a_stop_sign_passed_without_standing_is_noted_and_the_drive_goes_on(
+    scenario, blind
+) -> None:
+    road = RoadSpec(kind="t_junction", lanes=1, oncoming_lanes=1)
+    atlas = shared_roads()
+    lane = atlas.lane_record(atlas.add(road), atlas.path_index(atlas.add(road), "south_east"))
+    line = float(lane["stop_s"])
+    assert lane["stop_kind"] == STOP_SIGN
+    ego = EgoSpec(path="south_east", s_m=line - 2.4 - 8.0, speed_mps=6.0)
+    worlds = WorldBatch([scenario(road=road, ego=ego)] * 2, blind)
+    noted = np.zeros(2, dtype=int)
+    for decision in range(14):
+        actions = np.zeros((2, 8, 2))
+        # the second one brakes, stands for a while and starts again
+        actions[1, :, 0] = -3.0 if decision < 7 else 2.0
+        noted += worlds.step(actions).stop_line
+    assert (worlds.state.route_s + 2.4 > line).all(), "both have passed the line"
+    assert noted.tolist() == [1, 0]
+    assert not (worlds.state.end == END_RED_LIGHT).any()
 
 
 def test_time_out_and_route_end_are_reported_at_the_right_time(scenario, blind) -> None:

@@ -34,7 +34,7 @@ def quiet(**changes) -> StepSignals:
 
 WEIGHTS = RewardConfig(
     progress_per_m=0.1, at_fault_collision=40.0, other_collision=5.0, off_road=30.0, red_light=20.0,
-    ttc=0.5, comfort=0.05, lane_offset=0.2, over_speed=0.3, wrong_way=1.5,
+    stop_line=7.0, ttc=0.5, comfort=0.05, lane_offset=0.2, over_speed=0.3, wrong_way=1.5,
 )  # fmt: skip
 CASES = [
     ({"progress_m": 4.0}, "progress", 0.4),
@@ -44,6 +44,7 @@ CASES = [
     ({"end": END_COLLISION, "fault": FAULT_OTHER}, "at_fault_collision", 0.0),
     ({"end": END_OFF_ROAD}, "off_road", -30.0),
     ({"end": END_RED_LIGHT}, "red_light", -20.0),
+    ({"stop_line": True}, "stop_line", -7.0),
     ({"min_ttc_s": 1.2}, "ttc", -0.5 * (1 - 1.2 / 3.0)),
     ({"min_ttc_s": 3.5}, "ttc", 0.0),
     ({"accel_mps2": -4.5}, "comfort", -0.05 * 0.25),

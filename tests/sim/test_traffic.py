@@ -15,12 +15,13 @@ from alpamayo.types import (
     SignalPlan,
     Trigger,
 )
-from sim.actors.idm import MAX_ACCEL_MPS2, MIN_GAP_M, acceleration, interaction
+from sim.actors.idm import acceleration, brake_scale, interaction
 from sim.world import WorldBatch
 
 STILL = np.zeros((1, 8, 2))
 FAR_EGO = EgoSpec(path="lane1", s_m=10.0, speed_mps=0.0)
 JUNCTION = RoadSpec(kind="junction", lanes=1, oncoming_lanes=1)
+SCALE = brake_scale(1.5, 2.0)
 
 
 def car(name: str, path: str, s_m: float, speed: float, **more) -> ActorSpec:
@@ -33,16 +34,31 @@ def run(worlds: WorldBatch, decisions: int, actions: np.ndarray | None = None) -
         worlds.step(np.zeros((worlds.num_worlds, 8, 2)) if actions is None else actions)
 
 
+def stop_line(worlds: WorldBatch, slot: int) -> float:
+    state = worlds.state
+    lane = worlds.atlas.lane_record(int(state.map_id[0]), int(state.path[0, slot]))
+    return float(lane["stop_s"])
+
+
 def test_idm_equilibrium_gap_matches_the_closed_form() -> None:
-    speed, desired, headway = np.array([8.0]), np.array([15.0]), np.array([1.5])
-    gap = (MIN_GAP_M + speed * headway) / np.sqrt(1 - (speed / desired) ** 4)
-    pressing = interaction(speed, gap, np.zeros(1), headway)
-    np.testing.assert_allclose(acceleration(speed, desired, pressing), 0.0, atol=1e-12)
+    speed, desired, headway = 8.0, 15.0, 1.5
+    gap = (2.0 + speed * headway) / np.sqrt(1 - (speed / desired) ** 4)
+    pressing = interaction(speed, gap, 0.0, headway, 2.0, SCALE)
+    assert acceleration(speed, desired, pressing, 1.5) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_idm_by_hand_while_closing_in() -> None:
+    # Desired gap 2 + 10 * 1.5 + 10 * 4 / (2 sqrt(1.5 * 2)) = 28.547 m, at 20 m: squared 2.0374.
+    pressing = interaction(10.0, 20.0, 4.0, 1.5, 2.0, SCALE)
+    assert pressing == pytest.approx(2.0374, abs=1e-4)
+    assert acceleration(10.0, 20.0, pressing, 1.5) == pytest.approx(
+        1.5 * (1 - 0.0625 - 2.0374), abs=1e-3
+    )
 
 
 def test_idm_accelerates_freely_at_standstill_and_never_brakes_harder_than_the_bound() -> None:
-    assert acceleration(np.zeros(1), np.ones(1), np.zeros(1))[0] == MAX_ACCEL_MPS2
-    assert acceleration(np.ones(1), np.ones(1), np.array([1e6]))[0] == -8.0
+    assert acceleration(0.0, 1.0, 0.0, 1.5) == 1.5
+    assert acceleration(1.0, 1.0, 1e6, 1.5) == -8.0
 
 
 def test_a_platoon_settles_at_the_equilibrium_gap(scenario, blind) -> None:
@@ -107,7 +123,7 @@ def test_cross_traffic_stops_at_red_unless_it_runs_the_light(scenario, blind, ru
         blind,
     )  # fmt: skip
     run(worlds, 45)
-    line = worlds.state.actor_stop_s[0, 0]
+    line = stop_line(worlds, 0)
     front = worlds.state.s[0, 0] + 2.3
     if runs:
         assert front > line + 20.0
@@ -129,14 +145,14 @@ def test_a_car_that_cannot_stop_at_yellow_drives_on(scenario, blind) -> None:
         ],
         blind,
     )  # fmt: skip
-    state = worlds.state
+    state, line = worlds.state, stop_line(worlds, 0)
     far = worlds.fork([0])
-    state.s[0, 0] = state.actor_stop_s[0, 0] - 2.3 - 10.0
-    far.state.s[0, 0] = state.actor_stop_s[0, 0] - 2.3 - 30.0
+    state.s[0, 0] = line - 2.3 - 10.0
+    far.state.s[0, 0] = line - 2.3 - 30.0
     run(worlds, 10)
     run(far, 10)
-    assert state.s[0, 0] > state.actor_stop_s[0, 0]
-    assert far.state.s[0, 0] + 2.3 < state.actor_stop_s[0, 0]
+    assert state.s[0, 0] > line
+    assert far.state.s[0, 0] + 2.3 < line
 
 
 def test_a_left_turner_waits_for_an_oncoming_car_and_then_goes(scenario, blind) -> None:
@@ -151,7 +167,7 @@ def test_a_left_turner_waits_for_an_oncoming_car_and_then_goes(scenario, blind) 
     crossed_at = np.full(2, np.inf)
     for k in range(60):
         run(worlds, 1)
-        crossed = worlds.state.s[:, 0] > worlds.state.actor_stop_s[:, 0] + 15.0
+        crossed = worlds.state.s[:, 0] > stop_line(worlds, 0) + 15.0
         crossed_at = np.where(crossed & np.isinf(crossed_at), 0.4 * k, crossed_at)
     assert np.isfinite(crossed_at).all()
     assert crossed_at[0] > crossed_at[1] + 1.0
@@ -264,5 +280,5 @@ def test_bad_scenarios_are_refused_with_the_place_and_the_choices(scenario, blin
     with pytest.raises(RequestError, match=r"events\[0\]: actor 'nobody': expected one of a"):
         WorldBatch([scenario(car("a", "lane0", 1.0, 1.0), events=(lost,))], blind)
     many = [car(f"a{k}", "lane0", 5.0 * k, 0.0) for k in range(13)]
-    with pytest.raises(RequestError, match="actors: expected at most 12, got 13"):
-        WorldBatch([scenario(*many)], blind)
+    with pytest.raises(RequestError, match=r"actors: expected at most 12 .*, got 13"):
+        WorldBatch([scenario(*many)], replace(blind, max_actors=12))

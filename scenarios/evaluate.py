@@ -1,0 +1,134 @@
+"""Turn the quantities, words, colours and files of a document's models into values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, get_args
+
+from scenarios.expressions import ExpressionError, parse
+from scenarios.quantities import COLORS, Color, File, Number, Rule, Strict, Text, near
+from scenarios.yaml_tree import Loc, Problem
+
+# Fields whose rules do not apply to them as a whole.
+_ELSEWHERE = ("parameters", "log")
+
+
+class DrawError(Exception):
+    """A draw does not give a valid scenario; ``problems`` say where."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
+
+
+class Evaluator:
+    """Values for given ``parameters``; collects what is out of range in ``problems``.
+
+    ``folder_of``: the folder to which a path written at a place is relative.
+    """
+
+    def __init__(
+        self, parameters: Mapping[str, Any], folder_of: Callable[[Loc], Path] | None = None
+    ) -> None:
+        self.parameters = _Known(parameters)
+        self.problems: list[Problem] = []
+        self._folder_of = folder_of or (lambda _: Path())
+
+    def values(self, model: Strict, loc: Loc) -> dict[str, Any]:
+        """Field name -> value, for the fields that have a rule; lists become tuples."""
+        out: dict[str, Any] = {}
+        for name, rule in _rules(type(model)):
+            raw = getattr(model, name)
+            out[name] = None if raw is None else self.value(raw, rule, (*loc, name))
+        return out
+
+    def value(self, raw: Any, rule: Rule, loc: Loc) -> Any:
+        """The value that ``raw``, written at ``loc``, stands for."""
+        if isinstance(raw, list) and not isinstance(rule, Color):
+            return tuple(self.value(item, rule, (*loc, i)) for i, item in enumerate(raw))
+        if isinstance(rule, Number):
+            return self._number(raw, rule, loc)
+        if isinstance(rule, File):
+            return self._file(raw, loc)
+        if not isinstance(raw, str) or not raw.startswith("$"):
+            return raw
+        value = self._parameter(raw, loc)
+        text = Text(tuple(COLORS)) if isinstance(rule, Color) else rule
+        reason = text.complaint(value) if value is not None else None
+        if reason:
+            self.refuse(loc, reason)
+        return raw if value is None or reason else value
+
+    def refuse(self, loc: Loc, message: str) -> None:
+        """Note a problem."""
+        self.problems.append(Problem(loc, message))
+
+    def refused(self, loc: Loc) -> bool:
+        """Whether a problem is known at this very place."""
+        return any(problem.loc == loc for problem in self.problems)
+
+    def _number(self, raw: float | str, rule: Number, loc: Loc) -> float:
+        try:
+            value = parse(raw).value(self.parameters) if isinstance(raw, str) else raw
+        except ExpressionError as error:
+            self.refuse(loc, str(error))
+            return 0
+        reason = rule.complaint(value) if isinstance(raw, str) else None
+        if reason:
+            self.refuse(loc, reason)
+            return 0
+        return round(value) if rule.integer else float(value)
+
+    def _file(self, raw: str, loc: Loc) -> str:
+        """Absolute path of a file that exists; "" if there is none."""
+        folder, given = self._folder_of(loc), raw
+        if raw.startswith("$"):
+            folder, given = self._folder_of(("parameters", raw[1:])), self._parameter(raw, loc)
+            if given is None:
+                return ""
+            if not isinstance(given, str):
+                self.refuse(loc, f"expected the path of a file, got {given}")
+                return ""
+        path = Path(os.path.abspath(folder / given))
+        if not path.is_file():
+            beside = [p.name for p in path.parent.glob(f"*{path.suffix}")]
+            self.refuse(loc, f"no such file: {given}{near(path.name, beside)}")
+            return ""
+        return str(path)
+
+    def _parameter(self, raw: str, loc: Loc) -> Any:
+        """The parameter that ``$name`` refers to; None if there is none."""
+        if raw[1:] not in self.parameters:
+            self.refuse(loc, f"unknown parameter {raw}{near(raw[1:], self.parameters)}")
+            return None
+        return self.parameters[raw[1:]]
+
+
+class _Known(dict[str, Any]):
+    def __missing__(self, name: str) -> Any:
+        raise ExpressionError(f"unknown parameter ${name}{near(name, self)}")
+
+
+@lru_cache(maxsize=64)
+def _rules(model: type[Strict]) -> tuple[tuple[str, Rule], ...]:
+    """The rules of a model's fields (also inside ``X | None`` and lists)."""
+    rules = []
+    for name, info in model.model_fields.items():
+        rule = None if name in _ELSEWHERE else _find(info.annotation, info.metadata)
+        if rule is not None:
+            rules.append((name, rule))
+    return tuple(rules)
+
+
+def _find(annotation: Any, metadata: Any) -> Rule | None:
+    for item in metadata:
+        if isinstance(item, Number | Text | Color | File):
+            return item
+    for inner in get_args(annotation):
+        found = _find(inner, getattr(inner, "__metadata__", ()))
+        if found is not None:
+            return found
+    return None

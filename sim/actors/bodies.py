@@ -1,0 +1,124 @@
+"""Everyone who may stand in the way, as a compact table that a tick's decisions read.
+
+Row 0 is the ego on its route, the others are the actors that are present; ``slot`` says which.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+
+from alpamayo.types import EGO_SIZE_M
+from sim.actors.lanes import LINKS, follows_lanes, look_ahead
+from sim.actors.shift import is_shifting
+from sim.kernels import kernel
+from sim.roads import lookup
+
+EGO_LENGTH_M, EGO_WIDTH_M = EGO_SIZE_M[0], EGO_SIZE_M[1]
+EGO = -1
+# Columns of ``rows``. GOAL_D: where a lateral move ends. SPREAD: how far the body may reach to
+# either side of its path. COS, SIN: of its heading in the world. AT_LINE: 1 where it stands, or is
+# about to, at a line or giving way.
+X, Y, COS, SIN, S, D, GOAL_D, TURN, SPEED, LENGTH, WIDTH, SPREAD, AT_LINE = range(13)
+COLUMNS = 13
+
+# With n = A + 2: ``rows`` f8 [n, COLUMNS], ``slot`` i8 [n], ``way`` i8 [n, LINKS], ``starts`` f8
+# [n, LINKS] (arc length of each lane's start, from the start of the first), ``links`` i8 [n]: lanes
+# of each way. ``count`` i8 [1]: rows in use; the last row serves for what might be. ``most`` f8
+# [2]: the highest speed and the greatest length plus width of anyone.
+Bodies = namedtuple("Bodies", "rows slot way starts links count most")
+
+
+def scratch(actors: int) -> Bodies:
+    """A table for worlds of at most ``actors`` actors."""
+    size = actors + 2
+    return Bodies(
+        rows=np.zeros((size, COLUMNS)),
+        slot=np.zeros(size, dtype=np.int64),
+        way=np.zeros((size, LINKS), dtype=np.int64),
+        starts=np.zeros((size, LINKS)),
+        links=np.zeros(size, dtype=np.int64),
+        count=np.zeros(1, dtype=np.int64),
+        most=np.zeros(2),
+    )
+
+
+@kernel
+def gather(w: Any, a: Any, maps: Any, bodies: Any) -> None:
+    """Fill ``bodies`` with everyone in the world."""
+    _put_ego(w, bodies.rows[0])
+    bodies.slot[0] = EGO
+    bodies.way[0, 0] = w.route
+    bodies.starts[0, 0] = 0.0
+    bodies.links[0] = 1
+    k = 1
+    for i in range(w.actor_count):
+        if a[i].present:
+            put(w, a, i, k, maps, bodies)
+            k += 1
+    bodies.count[0] = k
+    fastest, longest = 0.0, 0.0
+    for j in range(k):
+        fastest = max(fastest, bodies.rows[j, SPEED])
+        longest = max(longest, bodies.rows[j, LENGTH] + bodies.rows[j, WIDTH])
+    bodies.most[0] = fastest
+    bodies.most[1] = longest
+
+
+@kernel
+def _put_ego(w: Any, row: Any) -> None:
+    turn = w.heading - w.route_heading
+    row[X] = w.x
+    row[Y] = w.y
+    row[COS] = math.cos(w.heading)
+    row[SIN] = math.sin(w.heading)
+    row[S] = w.route_s
+    row[D] = w.route_d
+    row[GOAL_D] = w.route_d
+    row[TURN] = turn
+    row[SPEED] = w.speed
+    row[LENGTH] = EGO_LENGTH_M
+    row[WIDTH] = EGO_WIDTH_M
+    row[SPREAD] = abs(w.route_d) + 0.5 * (EGO_WIDTH_M + EGO_LENGTH_M * abs(math.sin(turn)))
+
+
+@kernel
+def put(w: Any, a: Any, i: int, k: int, maps: Any, bodies: Any) -> None:
+    """Write actor ``i`` into row ``k``."""
+    row = bodies.rows[k]
+    row[X] = a[i].ax
+    row[Y] = a[i].ay
+    row[COS] = a[i].cos_h
+    row[SIN] = a[i].sin_h
+    row[S] = a[i].s
+    row[D] = a[i].d
+    row[GOAL_D] = a[i].shift_to if is_shifting(a[i]) else a[i].d
+    row[TURN] = a[i].turn
+    row[SPEED] = math.sqrt(a[i].v * a[i].v + a[i].vd * a[i].vd)
+    row[LENGTH] = a[i].length
+    row[WIDTH] = a[i].width
+    across = abs(math.sin(a[i].turn)) if a[i].turn != 0.0 else 0.0
+    row[SPREAD] = abs(a[i].d) + 0.5 * (a[i].width + a[i].length * across)
+    bodies.slot[k] = i
+    bodies.links[k] = 1
+    bodies.way[k, 0] = a[i].path
+    bodies.starts[k, 0] = 0.0
+    if follows_lanes(a[i]):
+        bodies.links[k] = look_ahead(
+            w, i, a[i].hops, a[i].path, a[i].next_path, a[i].s, maps, bodies.way[k],
+            bodies.starts[k],
+        )  # fmt: skip
+
+
+@kernel
+def in_frame(
+    maps: Any, map_id: int, path: int, other: int, s: float, d: float
+) -> tuple[float, float, float]:
+    """The point (``s``, ``d``) of lane ``other`` in the frame of ``path``: s, d, heading of
+    ``other`` minus that of ``path``; d is huge where they are not beside each other."""
+    if path == other:
+        return s, d, 0.0
+    return lookup.between(maps, map_id, path, other, s, d)

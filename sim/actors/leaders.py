@@ -1,0 +1,107 @@
+"""Who is ahead: the strongest car-following interaction with anyone in the corridor.
+
+An actor's corridor runs along its lane and the lanes after it. Others are looked at in the frame
+of those lanes, so that it does not matter whose path they are on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from sim.actors.bodies import (
+    LENGTH,
+    SPEED,
+    SPREAD,
+    TURN,
+    WIDTH,
+    D,
+    S,
+    X,
+    Y,
+    in_frame,
+)
+from sim.actors.idm import brake_scale, interaction
+from sim.kernels import kernel
+from sim.roads import lookup
+
+CORRIDOR_MARGIN_M = 0.3
+MERGE_LOOK_M = 60.0
+MERGE_CORRIDOR_M = 4.0
+BEHIND_M = 6.0
+# Bounds for leaving out who cannot matter: how much longer than the way along a bent lane the
+# straight distance between two offset cars may be, as a factor and in metres.
+DETOUR = 1.5
+ASIDE_M = 8.0
+
+
+@kernel
+def strongest(w: Any, a: Any, k: int, maps: Any, bodies: Any) -> float:
+    """Strongest interaction (see ``idm.interaction``) of the actor in row ``k`` of ``bodies`` with
+    anyone ahead of it, 0 if there is nobody."""
+    i = bodies.slot[k]
+    scale = brake_scale(a[i].max_accel, a[i].comfort_brake)
+    own = abs(a[i].d) + 0.5 * a[i].width + 2.0 * CORRIDOR_MARGIN_M
+    merge_at = merge_point(w, k, maps, bodies)
+    v, cos_h, sin_h, x, y = a[i].v, a[i].cos_h, a[i].sin_h, a[i].ax, a[i].ay
+    # The desired gap at most, for leaving out who is too far away to press harder than ``best``.
+    wanted = a[i].min_gap + max(v * a[i].headway + v * (v + bodies.most[0]) / scale, 0.0)
+    sizes = 0.5 * (a[i].length + bodies.most[1])
+    best, sight = 0.0, math.inf
+    rows = bodies.rows
+    for j in range(bodies.count[0]):
+        dx, dy = rows[j, X] - x, rows[j, Y] - y
+        if dx * cos_h + dy * sin_h <= -BEHIND_M or dx * dx + dy * dy > sight or j == k:
+            continue
+        pressing = _pressing(w, a[i], k, j, own, merge_at, scale, maps, bodies)
+        if pressing > best:
+            best = pressing
+            reach = DETOUR * (wanted / math.sqrt(best) + sizes) + ASIDE_M
+            sight = reach * reach
+    return best
+
+
+@kernel
+def _pressing(
+    w: Any, me: Any, k: int, j: int, own: float, merge_at: float, scale: float, maps: Any,
+    bodies: Any,
+) -> float:  # fmt: skip
+    """Interaction of ``me`` (row ``k``) with the body in row ``j`` (0: not in the corridor)."""
+    rows, theirs = bodies.rows, bodies.way[j, 0]
+    best = 0.0
+    for link in range(bodies.links[k]):
+        path = bodies.way[k, link]
+        if path != theirs:
+            pair = lookup.pair(maps, w.map_id, path, theirs)
+            if pair < 0 or maps.pairs[pair].apart_m >= rows[j, SPREAD] + own:
+                continue
+        s, d, turn = in_frame(maps, w.map_id, path, theirs, rows[j, S], rows[j, D])
+        ahead = bodies.starts[k, link] + s - me.s
+        if ahead <= 0.0:
+            continue
+        turn += rows[j, TURN]
+        cos_t, across = 1.0, 0.0
+        if turn != 0.0:
+            cos_t, across = math.cos(turn), abs(math.sin(turn))
+        along = abs(cos_t)
+        length, width = rows[j, LENGTH], rows[j, WIDTH]
+        reach = 0.5 * (me.width + length * across + width * along) + CORRIDOR_MARGIN_M
+        if me.s < merge_at and me.s > merge_at - MERGE_LOOK_M and cos_t > 0.8:
+            reach = MERGE_CORRIDOR_M
+        if abs(d - me.d) < reach:
+            gap = ahead - 0.5 * (me.length + length * along + width * across)
+            closing = me.v - rows[j, SPEED] * cos_t
+            best = max(best, interaction(me.v, gap, closing, me.headway, me.min_gap, scale))
+    return best
+
+
+@kernel
+def merge_point(w: Any, k: int, maps: Any, bodies: Any) -> float:
+    """Arc length at which the way of row ``k`` has joined another lane (-inf: it does not)."""
+    for link in range(bodies.links[k]):
+        lane = maps.lanes[lookup.lane(maps, w.map_id, bodies.way[k, link])]
+        if lane.merge_s > -np.inf:
+            return bodies.starts[k, link] + lane.merge_s
+    return -np.inf
