@@ -16,6 +16,7 @@ from scenarios.yaml_tree import Loc
 
 Row = tuple[float, float, float, float, float]
 MAX_BYTES = 32 << 20
+MAX_ROWS = 10_000
 
 
 def build_log(raw: str | list[list[float | str]], ev: Evaluator, loc: Loc) -> tuple[Row, ...]:
@@ -72,8 +73,8 @@ def _read_log(file: str, _changed_ns: int) -> tuple[Row, ...]:
         raise RequestError(f"{name}: cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise RequestError(f"{name}: expected CSV in UTF-8: {error}") from None
-    if len(rows) < 2:
-        raise RequestError(f"{name}: expected at least 2 rows, got {len(rows)}")
+    if not 2 <= len(rows) <= MAX_ROWS:
+        raise RequestError(f"{name}: expected 2 to {MAX_ROWS} rows, got {len(rows)}")
     wrong = backwards(rows)
     if wrong:
         raise RequestError(f"{name}: row {wrong + 1}: {_order(rows, wrong)}")

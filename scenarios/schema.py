@@ -160,8 +160,8 @@ class Ego(Strict):
 class Traffic(Strict):
     """Background traffic besides the actors, spread over the lanes; drawn anew for every seed."""
 
-    vehicles: Annotated[int | str, Number(ge=0, le=500, integer=True)] = 0
-    pedestrians: Annotated[int | str, Number(ge=0, le=500, integer=True)] = 0
+    vehicles: Annotated[int | str, Number(ge=0, le=256, integer=True)] = 0
+    pedestrians: Annotated[int | str, Number(ge=0, le=256, integer=True)] = 0
     styles: Annotated[list[Style], Field(min_length=1)] | None = None
     """Ways to drive, drawn evenly; default: all."""
     kinds: Annotated[list[Annotated[str, Text(VEHICLES)]], Field(min_length=1)] | None = None

@@ -102,7 +102,7 @@ class Actor(Strict):
     log: (
         Annotated[
             Annotated[str, File(".csv"), Tag("file")]
-            | Annotated[list[LogRow], Field(min_length=2), Tag("rows")],
+            | Annotated[list[LogRow], Field(min_length=2, max_length=10_000), Tag("rows")],
             Discriminator(lambda value: "rows" if isinstance(value, list) else "file"),
         ]
         | None

@@ -94,12 +94,12 @@ class VehicleConfig:
 class SimConfig:
     """Time base and physics.
 
-    ``latency_s`` is the planner's latency: observation to plan in effect. ``latency_jitter_s``: half
-    the width of a uniform spread around it. ``latency_samples_s``: a recorded distribution, drawn
-    from instead. ``ego_model``: ``kinematic`` follows curvature without slip; ``dynamic`` is a
-    bicycle with tyre forces. ``action``: ``plan`` is tracked by the controller; ``controls`` drives
-    the first (acceleration, curvature) of the action directly. ``actuator_delay_s`` is a pure delay
-    before the lag.
+    ``latency_s`` is the planner's latency: observation to plan in effect. ``latency_jitter_s``:
+    half the width of a uniform spread around it. ``latency_samples_s``: a recorded distribution,
+    drawn from instead. ``ego_model``: ``kinematic`` follows curvature without slip; ``dynamic`` is
+    a bicycle with tyre forces. ``action``: ``plan`` is tracked by the controller; ``controls``
+    drives the first (acceleration, curvature) of the action directly. ``actuator_delay_s`` is a
+    pure delay before the lag.
     """
 
     tick_s: float = 0.1

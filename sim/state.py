@@ -121,7 +121,7 @@ _ACTOR: tuple[_Field, ...] = (
     _live("shift_s"),
     _live("shift_clock"),
     _live("runs_light", "?", False),
-    _live("waited_s"),  # stood at a stop line, or giving way
+    _live("waited_s"),  # stood at a stop line or giving way; negative: stood elsewhere
     _live("indicator", "i1"),  # 0 none, 1 left, -1 right, 2 hazard lights
     # Follow from the rest, every tick. ``ax, ay``: the middle of the box.
     _task("ax", fill=NOWHERE_M),
@@ -209,11 +209,11 @@ class WorldState:
     """One row per world.
 
     ``plan`` [B, K, 2] drives now, with its reference poses ``reference`` [B, N, 4] (x, y, heading,
-    speed); ``queue`` [B, Q, K, 2] holds plans that wait, ``queue_due`` [B, Q] the base tick at which
-    each takes over (-1: the slot is empty). ``history`` [B, 16, 3]: past ego poses. The ``seen_*``
-    arrays [B, seen, C, ...] hold what each camera showed at the starts of the last decisions,
-    newest first: enough to draw it again (ego pose and number of the decision; boxes; flags;
-    signals).
+    speed); ``queue`` [B, Q, K, 2] holds plans that wait, ``queue_due`` [B, Q] the base tick at
+    which each takes over (-1: the slot is empty). ``history`` [B, 16, 3]: past ego poses. The
+    ``seen_*`` arrays [B, seen, C, ...] hold what each camera showed at the starts of the last
+    decisions, newest first: enough to draw it again (ego pose and number of the decision; boxes;
+    flags; signals).
     """
 
     worlds: np.ndarray

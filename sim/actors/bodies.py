@@ -29,7 +29,10 @@ COLUMNS = 13
 # [n, LINKS] (arc length of each lane's start, from the start of the first), ``links`` i8 [n]: lanes
 # of each way. ``count`` i8 [1]: rows in use; the last row serves for what might be. ``most`` f8
 # [2]: the highest speed and the greatest length plus width of anyone.
-Bodies = namedtuple("Bodies", "rows slot way starts links count most")
+# ``order`` i8 [n]: rows sorted along the axis (``axis`` i8 [1]: X or Y) on which they spread most;
+# ``rank`` i8 [n]: place of each row in it; ``place`` f8 [n, 3]: coordinate on that axis, x, y, in
+# that order; ``wide`` f8 [1]: how far they spread on the other axis.
+Bodies = namedtuple("Bodies", "rows slot way starts links count most order rank axis place wide")
 
 
 def scratch(actors: int) -> Bodies:
@@ -43,6 +46,11 @@ def scratch(actors: int) -> Bodies:
         links=np.zeros(size, dtype=np.int64),
         count=np.zeros(1, dtype=np.int64),
         most=np.zeros(2),
+        order=np.arange(size),
+        rank=np.zeros(size, dtype=np.int64),
+        axis=np.zeros(1, dtype=np.int64),
+        place=np.zeros((size, 3)),
+        wide=np.zeros(1),
     )
 
 
@@ -59,13 +67,42 @@ def gather(w: Any, a: Any, maps: Any, bodies: Any) -> None:
         if a[i].present:
             put(w, a, i, k, maps, bodies)
             k += 1
-    bodies.count[0] = k
+    if bodies.count[0] != k:
+        bodies.count[0] = k
+        for r in range(k):
+            bodies.order[r] = r
+    _sort(bodies)
     fastest, longest = 0.0, 0.0
     for j in range(k):
         fastest = max(fastest, bodies.rows[j, SPEED])
         longest = max(longest, bodies.rows[j, LENGTH] + bodies.rows[j, WIDTH])
     bodies.most[0] = fastest
     bodies.most[1] = longest
+
+
+@kernel
+def _sort(bodies: Any) -> None:
+    """Fill ``order`` to ``wide``. Insertion sort: the order hardly changes from tick to tick."""
+    rows, order, count = bodies.rows, bodies.order, bodies.count[0]
+    low_x, high_x, low_y, high_y = math.inf, -math.inf, math.inf, -math.inf
+    for j in range(count):
+        low_x, high_x = min(low_x, rows[j, X]), max(high_x, rows[j, X])
+        low_y, high_y = min(low_y, rows[j, Y]), max(high_y, rows[j, Y])
+    axis = X if high_x - low_x >= high_y - low_y else Y
+    bodies.axis[0] = axis
+    bodies.wide[0] = min(high_x - low_x, high_y - low_y)
+    for r in range(count):
+        j, at = order[r], r
+        while at > 0 and rows[order[at - 1], axis] > rows[j, axis]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = j
+    for r in range(count):
+        j = order[r]
+        bodies.rank[j] = r
+        bodies.place[r, 0] = rows[j, axis]
+        bodies.place[r, 1] = rows[j, X]
+        bodies.place[r, 2] = rows[j, Y]
 
 
 @kernel

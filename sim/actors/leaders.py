@@ -20,7 +20,6 @@ from sim.actors.bodies import (
     D,
     S,
     X,
-    Y,
     in_frame,
 )
 from sim.actors.idm import brake_scale, interaction
@@ -50,17 +49,37 @@ def strongest(w: Any, a: Any, k: int, maps: Any, bodies: Any) -> float:
     wanted = a[i].min_gap + max(v * a[i].headway + v * (v + bodies.most[0]) / scale, 0.0)
     sizes = 0.5 * (a[i].length + bodies.most[1])
     best, sight = 0.0, math.inf
-    rows = bodies.rows
-    for j in range(bodies.count[0]):
-        dx, dy = rows[j, X] - x, rows[j, Y] - y
-        if dx * cos_h + dy * sin_h <= -BEHIND_M or dx * dx + dy * dy > sight or j == k:
-            continue
-        pressing = _pressing(w, a[i], k, j, own, merge_at, scale, maps, bodies)
-        if pressing > best:
-            best = pressing
-            reach = DETOUR * (wanted / math.sqrt(best) + sizes) + ASIDE_M
-            sight = reach * reach
+    facing, aside = (cos_h, sin_h) if bodies.axis[0] == X else (sin_h, cos_h)
+    rank, place = bodies.rank[k], bodies.place
+    # First those before it in the order of places, then those behind, until they are too far away.
+    for side in range(2):
+        step = 1 if (facing >= 0.0) == (side == 0) else -1
+        limit = math.inf if side == 0 else _far_behind(facing, aside, bodies.wide[0])
+        r = rank + step
+        while 0 <= r < bodies.count[0]:
+            away = abs(place[r, 0] - place[rank, 0])
+            if away > limit or away * away > sight:
+                break
+            dx, dy = place[r, 1] - x, place[r, 2] - y
+            r += step
+            if dx * cos_h + dy * sin_h <= -BEHIND_M or dx * dx + dy * dy > sight:
+                continue
+            j = bodies.order[r - step]
+            pressing = _pressing(w, a[i], k, j, own, merge_at, scale, maps, bodies)
+            if pressing > best:
+                best = pressing
+                reach = DETOUR * (wanted / math.sqrt(best) + sizes) + ASIDE_M
+                sight = reach * reach
     return best
+
+
+@kernel
+def _far_behind(facing: float, aside: float, wide: float) -> float:
+    """Nobody farther back than this on the axis of places is ahead of someone who heads along it
+    with ``facing`` and across it with ``aside`` (cosine and sine)."""
+    if abs(facing) < 1e-3:
+        return math.inf
+    return (BEHIND_M + abs(aside) * wide) / abs(facing)
 
 
 @kernel

@@ -198,21 +198,25 @@ def around(
     sizes = 0.5 * (rows[k, LENGTH] + bodies.most[1])
     # Whoever is farther away than this, ahead and behind, is not the nearest.
     sight, rear_sight = SEE_M * SEE_M, SEE_M * SEE_M
-    for j in range(bodies.count[0]):
-        dx, dy = rows[j, X] - rows[k, X], rows[j, Y] - rows[k, Y]
-        along = dx * cos_h + dy * sin_h
-        limit = rear_sight if along < 0.0 else sight
-        if dx * dx + dy * dy > limit or j == k:
-            continue
-        gap, is_ahead = _gap_to(w, k, j, way, starts, links, s, maps, bodies)
-        if is_ahead and gap < ahead:
-            leader, ahead = j, gap
+    rank, place = bodies.rank[k], bodies.place
+    for step in (1, -1):
+        r = rank + step
+        while 0 <= r < bodies.count[0]:
+            away = place[r, 0] - place[rank, 0]
+            if away * away > max(sight, rear_sight):
+                break
+            dx, dy = place[r, 1] - rows[k, X], place[r, 2] - rows[k, Y]
+            j = bodies.order[r]
+            r += step
+            limit = rear_sight if dx * cos_h + dy * sin_h < 0.0 else sight
+            if dx * dx + dy * dy > limit:
+                continue
+            gap, is_ahead = _gap_to(w, k, j, way, starts, links, s, maps, bodies)
             reach = min(DETOUR * (max(gap, 0.0) + sizes) + ASIDE_M, SEE_M)
-            sight = reach * reach
-        elif not is_ahead and gap < behind:
-            follower, behind = j, gap
-            reach = min(DETOUR * (max(gap, 0.0) + sizes) + ASIDE_M, SEE_M)
-            rear_sight = reach * reach
+            if is_ahead and gap < ahead:
+                leader, ahead, sight = j, gap, reach * reach
+            elif not is_ahead and gap < behind:
+                follower, behind, rear_sight = j, gap, reach * reach
     return leader, ahead, follower, behind
 
 

@@ -33,7 +33,7 @@ def move(w: Any, a: Any, accel: Any, maps: Any, logs: Any, p: Any) -> None:
             replay(w, a, i, maps, logs, time_s, p.tick_s)
         elif not a[i].present:
             if a[i].respawns:
-                enter(w, a, i, maps)
+                enter(w, a, i, maps, p.tick_s)
         elif behaviour == WALK:
             walk(w, a, i, maps, p.tick_s)
         elif behaviour == ATTACHED:

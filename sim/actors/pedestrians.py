@@ -33,6 +33,8 @@ HARDEST_MPS2 = 8.0
 LEAST_B_M = 0.05
 KEEP_RIGHT_RAD = 0.35
 VEHICLE_AHEAD_S = 1.5
+AROUND_RANGE_M = 1.0
+STANDING_MPS = 0.5
 NEAR_M = 25.0
 ARRIVED_M = 0.3
 AIM_M = 12.0  # walkers along a pavement aim at points this far on
@@ -132,7 +134,26 @@ def _from_box(
         gap = max(away - 0.5 * me.width, 0.0)
     size = OBSTACLE_POTENTIAL / OBSTACLE_RANGE_M * math.exp(-gap / OBSTACLE_RANGE_M)
     ex, ey = ex / away, ey / away
-    return size * (cos_h * ex - sin_h * ey), size * (sin_h * ex + cos_h * ey)
+    ex, ey = cos_h * ex - sin_h * ey, sin_h * ex + cos_h * ey
+    along_x, along_y = _around(me, ex, ey, dx, dy, gap) if abs(speed) < STANDING_MPS else (0.0, 0.0)
+    return size * ex + along_x, size * ey + along_y
+
+
+@kernel
+def _around(me: Any, ex: float, ey: float, dx: float, dy: float, gap: float) -> tuple[float, float]:
+    """Acceleration along the side of a standing box, which pushes towards (ex, ey) and whose middle
+    is at -(dx, dy), past the end of it that is nearer to the way to the goal."""
+    to_x, to_y = me.goal_x - me.ax, me.goal_y - me.ay
+    goal = math.hypot(to_x, to_y)
+    facing = -(to_x * ex + to_y * ey) / goal if goal > ARRIVED_M else 0.0
+    if facing <= 0.0:
+        return 0.0, 0.0
+    middle_is_left = to_x * -dy - to_y * -dx > 0.0
+    size = facing * me.desired / RELAX_S * math.exp(-gap / AROUND_RANGE_M)
+    # Along the side, away from the middle of the box.
+    if middle_is_left:
+        return -size * ey, size * ex
+    return size * ey, -size * ex
 
 
 @kernel

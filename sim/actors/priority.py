@@ -45,15 +45,15 @@ def room_to_stop(
 
 @kernel
 def count_waiting(a: Any, k: int, bodies: Any, tick_s: float) -> None:
-    """Keep ``waited_s`` of the actor in row ``k``: how long it has stood at a line; negative for
-    someone who has stood anywhere else. To be called after everyone has decided: who has waited
-    longest must not depend on the order of the rows."""
+    """Keep ``waited_s`` of the actor in row ``k``: how long ago it came to stand at its line, until
+    it has left it; negative for someone who stands anywhere else. To be called after everyone has
+    decided: who has waited longest must not depend on the order of the rows."""
     i = bodies.slot[k]
-    stands = abs(a[i].v) < STANDING_MPS
-    if bodies.rows[k, AT_LINE] != 0.0:
-        a[i].waited_s = max(a[i].waited_s, 0.0) + (tick_s if stands else 0.0)
-    else:
-        a[i].waited_s = min(a[i].waited_s, 0.0) - tick_s if stands else 0.0
+    stands, waited = abs(a[i].v) < STANDING_MPS, a[i].waited_s
+    if bodies.rows[k, AT_LINE] == 0.0:
+        a[i].waited_s = min(waited, 0.0) - tick_s if stands else 0.0
+    elif stands or waited > 0.0:  # who starts keeps its turn
+        a[i].waited_s = max(waited, 0.0) + tick_s
 
 
 @kernel
@@ -153,11 +153,11 @@ def _comes_before(
         return True  # cannot stop any more
     if line < HOLD_ZONE_M and bodies.slot[j] == EGO:
         return True  # starting
-    if all_stop or speed < STANDING_MPS:
+    if all_stop or speed < STANDING_MPS or their_to_go > LOOK_OUT_M:
         return False
     # Both are driving: whoever is not clearly the first slows down.
     ours_s, theirs_s = to_go / speed, their_to_go / max(their_speed, STANDING_MPS)
-    return theirs_s < min(ours_s + CLEARLY_S, GIVE_WAY_S)
+    return theirs_s < ours_s + CLEARLY_S
 
 
 @kernel

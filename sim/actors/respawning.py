@@ -3,7 +3,7 @@
 Those that are stuck in a gridlock leave where the ego does not see it, as vehicles do that SUMO
 teleports (sumo.dlr.de, "Why Vehicles are teleporting").
 
-Each tick draws a few lanes; the vehicle enters at the start of the first where there is room, and
+Now and then one draws a few lanes; it enters at the start of the first where there is room, and
 stays absent if there is none. Starts without a lane before them are the edge of the map. Where
 there is no such lane, it appears out of nowhere, so only far from the ego.
 """
@@ -21,6 +21,7 @@ from sim.roads.maps import DRIVING
 from sim.state import IDM
 
 TRIES = 4
+LOOK_EVERY_S = 1.0
 STUCK_S = 45.0
 ENTRY_CLEAR_M = 25.0  # to the middle of anyone
 OUT_OF_SIGHT_M = 100.0
@@ -36,8 +37,12 @@ def is_stuck(w: Any, actor: Any) -> bool:
 
 
 @kernel
-def enter(w: Any, a: Any, i: int, maps: Any) -> None:
-    """Let absent vehicle ``i`` enter the map if there is room."""
+def enter(w: Any, a: Any, i: int, maps: Any, tick_s: float) -> None:
+    """Let absent vehicle ``i`` enter the map if there is room; it looks every ``LOOK_EVERY_S``."""
+    a[i].change_cooldown_s -= tick_s
+    if a[i].change_cooldown_s > 0.0:
+        return
+    a[i].change_cooldown_s = LOOK_EVERY_S
     lanes = maps.maps[w.map_id].lane_count
     for _ in range(TRIES):
         path = min(int(draw(w, i, a[i].hops) * lanes), lanes - 1)
@@ -88,5 +93,5 @@ def _appear(w: Any, a: Any, i: int, path: int, s: float, speed: float, maps: Any
     a[i].s, a[i].d, a[i].v, a[i].vd, a[i].turn = s, 0.0, speed, 0.0, 0.0
     a[i].actor_accel = 0.0
     a[i].shift_s, a[i].shift_clock, a[i].shift_to = 0.0, 0.0, 0.0
-    a[i].indicator, a[i].waited_s = 0, 0.0
+    a[i].indicator, a[i].waited_s, a[i].change_cooldown_s = 0, 0.0, 0.0
     pose_on_path(w, a, i, maps)

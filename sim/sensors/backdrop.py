@@ -1,5 +1,5 @@
-"""What fills a picture behind everything: sky and bare ground, and what weather and headlights do to
-the ground."""
+"""What fills a picture behind everything: sky and bare ground, and what weather and headlights do
+to the ground."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _NEAREST_M, _DISTANCE_STEP = 1.0, 1.0245  # distances on the ground in steps of 
 # Per camera: ``row_pitch`` [C, rows], elevation of each row of a level straight camera; ``level``
 # uint8 [C, rows, cols], step of elevation of each pixel of a level bent one; ``distance`` uint8,
 # step of distance of the ground in each pixel (0: sky); ``beam`` uint8, how much the headlights
-# shine there, in 256ths; ``rays`` float32 [C, rows, cols, 3]. Arrays that no camera needs are empty.
+# shine there, in 256ths; ``rays`` float32 [C, rows, cols, 3]. Arrays that no camera needs are
+# empty.
 Maps = namedtuple("Maps", "row_pitch level distance beam rays")
 
 
@@ -102,7 +103,7 @@ def _draw_tilted(canvas, eye, rays, steps):  # type: ignore[no-untyped-def]
     for y in range(canvas.shape[0]):
         for x in range(canvas.shape[1]):
             up = rays[y, x, 0] * right + rays[y, x, 1] * down + rays[y, x, 2] * ahead
-            step = int(math.floor((up - _LOW) * scale)) + 1
+            step = math.floor((up - _LOW) * scale) + 1
             canvas[y, x] = steps[min(max(step, 0), 255)]
 
 

@@ -9,13 +9,14 @@ whole number. A canvas is uint32 [H, W], one packed colour per pixel.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from sim.kernels import kernel
 
-SHIFT = np.int64(4)
-_FINEST = np.int64(16)
+SHIFT: Any = np.int64(4)
+_FINEST: Any = np.int64(16)
 _ONE = 1 << 16  # lines and edges are traced with 16 fractional bits
 _HALF = 1 << 15
 _UP = 16 - SHIFT
@@ -132,7 +133,7 @@ def fill_convex(canvas, points, count, shift, color):  # type: ignore[no-untyped
     up, half = 16 - shift, (1 << shift) >> 1
     low_x = high_x = points[0, 0]
     low_y = high_y = points[0, 1]
-    first = np.int64(0)
+    first: Any = np.int64(0)
     for i in range(count):
         x, y = points[i, 0], points[i, 1]
         if y < low_y:
@@ -302,8 +303,8 @@ def fill_disc(canvas, x, y, radius, color, corners):  # type: ignore[no-untyped-
         angle = min(i, 360)
         at = (x + radius * float(_SINES[450 - angle]), y + radius * float(_SINES[angle]))
         for k in range(2):
-            whole = int(round(at[k] / _ONE)) << 16
-            corners[count, k] = whole + int(round(at[k] - whole))
+            whole = round(at[k] / _ONE) << 16
+            corners[count, k] = whole + round(at[k] - whole)
         if count == 0 or corners[count, 0] != corners[count - 1, 0] or (
             corners[count, 1] != corners[count - 1, 1]
         ):  # fmt: skip

@@ -18,8 +18,10 @@ _PAINT_BEHIND_M = 15.0  # paint of this length may begin behind the camera
 _FAR_FOCAL = 0.45  # metres of range per pixel of focal length, where that is more
 MOST_RANGE_M = 260.0
 KERB_M = 0.12
+_KERB_FOCAL = 0.15  # a kerb is seen up to so many metres per pixel of focal length
 _HILLS_M, _HILL_STEP, _STRETCH = 700.0, 0.0175, 30
 _WIDE_WEDGE = 5.0
+_SLACK, _SLACK_M = 1.2, 5.0  # a pitched view is wider on the ground than a level one
 POLYGONS, QUADS, STANDS = (np.int64(i) for i in range(3))  # columns of ``Scenes.index``
 GROUND, ROAD, PAVED, MARKING = (
     CLASSES.index(name) for name in ("ground", "road", "pavement", "marking")
@@ -36,10 +38,10 @@ def reach_of(eye, base):  # type: ignore[no-untyped-def]
 def near_cells(scene, eye, reach):  # type: ignore[no-untyped-def]
     """(first column, last column, first row, last row) of the cells within ``reach``."""
     reach += scenery.SMALL_M
-    left = int(math.floor((eye.x - reach - scene.origin_x) / scenery.CELL_M))
-    right = int(math.floor((eye.x + reach - scene.origin_x) / scenery.CELL_M))
-    low = int(math.floor((eye.y - reach - scene.origin_y) / scenery.CELL_M))
-    high = int(math.floor((eye.y + reach - scene.origin_y) / scenery.CELL_M))
+    left = math.floor((eye.x - reach - scene.origin_x) / scenery.CELL_M)
+    right = math.floor((eye.x + reach - scene.origin_x) / scenery.CELL_M)
+    low = math.floor((eye.y - reach - scene.origin_y) / scenery.CELL_M)
+    high = math.floor((eye.y + reach - scene.origin_y) / scenery.CELL_M)
     return (
         max(left, 0), min(right, scene.cols - 1), max(low, 0), min(high, scene.rows - 1)
     )  # fmt: skip
@@ -47,8 +49,8 @@ def near_cells(scene, eye, reach):  # type: ignore[no-untyped-def]
 
 @kernel
 def cell_range(scenes, scene, eye, reach, number, kind):  # type: ignore[no-untyped-def]
-    """(first, end) of the things of a ``kind`` in the ``number``-th near cell, the large ones first;
-    (0, -1) after the last cell."""
+    """(first, end) of the things of a ``kind`` in the ``number``-th near cell, the large ones
+    first; (0, -1) after the last cell."""
     left, right, low, high = near_cells(scene, eye, reach)
     wide = max(right - left + 1, 0)
     if number > wide * max(high - low + 1, 0):
@@ -65,7 +67,7 @@ def list_ground(shapes, eye, look, scenes, scene):  # type: ignore[no-untyped-de
     """Road, paint and pavements of a flat map."""
     labels, z = look.labels, scene.ground_z
     road = ROAD if labels else palette.pack(look.road[0], look.road[1], look.road[2])
-    _list_polygons(shapes, eye, scenes, scene, scenery.SURFACE, 0.0, road, labels)
+    _list_polygons(shapes, eye, scenes, scene, scenery.SURFACE, 0.0, MOST_RANGE_M, road, labels)
     for color in range(scene.color_count):
         _list_paint(shapes, eye, look, scenes, scene, color)
     edge = PAVED if labels else palette.pack(look.kerb[0], look.kerb[1], look.kerb[2])
@@ -73,9 +75,10 @@ def list_ground(shapes, eye, look, scenes, scene):  # type: ignore[no-untyped-de
         look.pavement[0], look.pavement[1], look.pavement[2]
     )  # fmt: skip
     # What of the lower polygon the upper one leaves is the kerb's face.
-    _list_polygons(shapes, eye, scenes, scene, scenery.PAVEMENT, 0.0, edge, labels)
+    near = min(_KERB_FOCAL * eye.focal, MOST_RANGE_M)
+    _list_polygons(shapes, eye, scenes, scene, scenery.PAVEMENT, 0.0, near, edge, labels)
     lift = KERB_M if eye.z - z > 2.0 * KERB_M else 0.0
-    _list_polygons(shapes, eye, scenes, scene, scenery.PAVEMENT, lift, top, labels)
+    _list_polygons(shapes, eye, scenes, scene, scenery.PAVEMENT, lift, MOST_RANGE_M, top, labels)
     if not labels:
         listing.close(shapes, WEATHER, NONE, NONE, False)
 
@@ -124,8 +127,8 @@ def _hill(angle, phase, layer):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _list_polygons(shapes, eye, scenes, scene, kind, lift, color, labels):  # type: ignore[no-untyped-def]
-    reach, number = MOST_RANGE_M, NONE
+def _list_polygons(shapes, eye, scenes, scene, kind, lift, reach, color, labels):  # type: ignore[no-untyped-def]
+    number = NONE
     first, end = cell_range(scenes, scene, eye, reach, number, POLYGONS)
     found = False
     while end >= first:
@@ -153,17 +156,30 @@ def _list_corners(shapes, eye, scenes, polygon, lift):  # type: ignore[no-untype
 
 @kernel
 def _may_show(eye, polygon, reach):  # type: ignore[no-untyped-def]
-    """Whether a rectangle on the ground is near enough and not all behind the camera."""
+    """Whether a rectangle on the ground is near enough and reaches into the field of view."""
     x = min(max(eye.x, polygon.low_x), polygon.high_x) - eye.x
     y = min(max(eye.y, polygon.low_y), polygon.high_y) - eye.y
     if x * x + y * y > reach * reach:
         return False
     if eye.faces > 1:
         return True
-    low, high = polygon.low_x - eye.x, polygon.high_x - eye.x
-    ahead = max(low * eye.look_x, high * eye.look_x)
-    low, high = polygon.low_y - eye.y, polygon.high_y - eye.y
-    return ahead + max(low * eye.look_y, high * eye.look_y) > 0.0
+    slope = _SLACK * eye.wedge
+    return (
+        _farthest(eye, polygon, eye.look_x, eye.look_y) > 0.0
+        and _farthest(
+            eye, polygon, slope * eye.look_x + eye.look_y, slope * eye.look_y - eye.look_x
+        ) > -slope * _SLACK_M
+        and _farthest(
+            eye, polygon, slope * eye.look_x - eye.look_y, slope * eye.look_y + eye.look_x
+        ) > -slope * _SLACK_M
+    )  # fmt: skip
+
+
+@kernel
+def _farthest(eye, polygon, x, y):  # type: ignore[no-untyped-def]
+    """How far a rectangle reaches from the camera in the direction (x, y), in its lengths."""
+    across = max((polygon.low_x - eye.x) * x, (polygon.high_x - eye.x) * x)
+    return across + max((polygon.low_y - eye.y) * y, (polygon.high_y - eye.y) * y)
 
 
 @kernel
@@ -185,12 +201,10 @@ def _list_paint(shapes, eye, look, scenes, scene, which):  # type: ignore[no-unt
             if not (-_PAINT_BEHIND_M < ahead < reach):
                 continue
             beside = abs(eye.look_x * dy - eye.look_y * dx)
-            if beside - _PAINT_BEHIND_M > 1.2 * eye.wedge * (ahead + 2.0 * _PAINT_BEHIND_M):
+            if beside - _PAINT_BEHIND_M > _SLACK * eye.wedge * (ahead + 2.0 * _PAINT_BEHIND_M):
                 continue
             for k in range(4):
-                listing.put(
-                    shapes, k, lens.to_camera(eye, quad[k, 0], quad[k, 1], quad[k, 2])
-                )
+                listing.put(shapes, k, lens.to_camera(eye, quad[k, 0], quad[k, 1], quad[k, 2]))
             listing.close(shapes, TAKE, QUAD, color, look.labels)
         number += 1
         first, end = cell_range(scenes, scene, eye, reach, number, QUADS)
@@ -250,5 +264,3 @@ def paint_color(look, rgb, clear):  # type: ignore[no-untyped-def]
         g += (look.road[1] - g) * cover
         b += (look.road[2] - b) * cover
     return palette.through_fog(look, clear, r, g, b)
-
-

@@ -1,10 +1,10 @@
 """Past frames of many worlds, handed out without copying them.
 
 Frames lie one after the other, camera by camera, oldest first, and an observation is a window on
-them. With every decision the window moves on by one place: each camera's frames are then one decision
-older, its oldest place falls to the camera before it, and that is where that camera's new frame goes.
-So a new frame is all that is ever written, save that the window goes back to the start when it has
-reached the end: one frame's copy per decision, on average.
+them. With every decision the window moves on by one place: each camera's frames are then one
+decision older, its oldest place falls to the camera before it, and that is where that camera's new
+frame goes. So a new frame is all that is ever written, save that the window goes back to the start
+when it has reached the end: one frame's copy per decision, on average.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class FrameRing:
         self.tags[:, self.place(0)] = UNKNOWN
 
     def write(self, rows: I64, ago: I64, images: U8, decision: I64) -> None:
-        """Frame ``images[i]`` [C, H, W, 3] of world ``rows[i]`` is that of ``ago[i]`` decisions ago,
-        made at ``decision[i]``."""
+        """Frame ``images[i]`` [C, H, W, 3] of world ``rows[i]`` is that of ``ago[i]`` decisions
+        ago, made at ``decision[i]``."""
         for c in range(self._cameras):
             self.images[rows, self.place(ago) + c * self._span] = images[:, c]
         self.tags[rows, self.place(ago)] = decision

@@ -1,4 +1,4 @@
-"""Everything of one picture that is not flat on the ground, gathered and sorted from far to near."""
+"""All of one picture that is not flat on the ground, gathered and sorted from far to near."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from sim.kernels import kernel
-from sim.sensors import ground, models, relief, scenery
+from sim.sensors import ground, models, relief
 
 BOX_RANGE_M = 160.0
 _TALL_RANGE_M = 350.0  # buildings and trees
@@ -15,8 +15,9 @@ _PITCH_SLACK = 1.2  # the pitched view is a little wider on the ground than stra
 _TERRAIN_RANGE_M = 150.0
 
 # A box, or with ``cell`` >= 0 a cell of the terrain. ``seat_x, seat_y``: the camera in the frame of
-# the box; ``distance`` to the box's nearest point; ``rank``: order among equally far ones. When it is
-# drawn: ``clear``, what comes through the fog, the ``light`` on it and its ``label`` (-1: colours).
+# the box; ``distance`` to the box's nearest point; ``rank``: order among equally far ones. When it
+# is drawn: ``clear``, what comes through the fog, the ``light`` on it and its ``label`` (-1:
+# colours).
 ITEM = np.dtype(
     [(name, "f8") for name in (
         "x", "y", "heading", "length", "width", "height", "base", "cos", "sin", "seat_x", "seat_y",

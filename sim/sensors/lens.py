@@ -28,11 +28,11 @@ _CURVE_PX = 20.0  # lines are bent by a lens in pieces of this length
 _MAX_PIECES = 40
 PIECES = _MAX_PIECES  # a polygon has at most this many times as many corners after bending
 
-# The pose of one camera for one picture. ``x, y, z``: its position; ``cos, sin``: the ego's heading;
-# ``*_grade``: the ego's pitch, up is positive; ``*_yaw``: the camera's turn to the left; ``*_pitch``:
-# downwards; ``look_x, look_y``: level direction of the optical axis. ``wedge``: half the picture's
-# width per metre of depth; ``scale``: fine pixels per pixel; ``faces``: 3 where the picture shows
-# what lies behind the image plane; ``sharp``: fills are crisp.
+# The pose of one camera for one picture. ``x, y, z``: its position; ``cos, sin``: the ego's
+# heading; ``*_grade``: the ego's pitch, up is positive; ``*_yaw``: the camera's turn to the left;
+# ``*_pitch``: downwards; ``look_x, look_y``: level direction of the optical axis. ``wedge``: half
+# the picture's width per metre of depth; ``scale``: fine pixels per pixel; ``faces``: 3 where the
+# picture shows what lies behind the image plane; ``sharp``: fills are crisp.
 EYE = np.dtype(
     [(name, "f8") for name in (
         "x", "y", "z", "cos", "sin", "cos_grade", "sin_grade", "grade", "cos_yaw", "sin_yaw",
@@ -103,8 +103,8 @@ def camera_eyes(rig: RigConfig) -> Records:
 
 
 def eyes_of(rig: RigConfig, fixed: Records, pose: F64, grade: F64, turned_deg: F64) -> Records:
-    """EYE [n, C] for ego poses [n, 4] (x, y, heading, z), pitches [n] and by how much each camera is
-    turned from its mount [n, C]. ``fixed``: ``camera_eyes(rig)``."""
+    """EYE [n, C] for ego poses [n, 4] (x, y, heading, z), pitches [n] and by how much each camera
+    is turned from its mount [n, C]. ``fixed``: ``camera_eyes(rig)``."""
     eyes = np.repeat(fixed[None], len(pose), axis=0)
     heading = np.ascontiguousarray(pose[:, 2])[:, None]
     cos, sin = np.cos(heading), np.sin(heading)
@@ -230,9 +230,9 @@ def _bend_side(eye, a, b, points, total):  # type: ignore[no-untyped-def]
 
 @kernel
 def face(eye, number, source, count, target, spare):  # type: ignore[no-untyped-def]
-    """The part of a polygon that face ``number`` of ``eye.faces`` shows, into ``target``; returns its
-    number of corners. Face 0 lies before the image plane, 1 and 2 behind it to the right and left.
-    """
+    """The part of a polygon that face ``number`` of ``eye.faces`` shows, into ``target``; returns
+    its number of corners. Face 0 lies before the image plane, 1 and 2 behind it to the right and
+    left."""
     if eye.faces == 1:
         return clip(source, count, target, 0.0, 1.0, eye.near)
     if number == 0:

@@ -39,6 +39,7 @@ LOOK = np.dtype(
     [("light", "f8"), ("sky", "f8", (3,)), ("ground", "f8", (3,)), ("road", "f8", (3,)),
      ("pavement", "f8", (3,)), ("kerb", "f8", (3,)), ("fog", "f8", (3,)), ("fog_m", "f8"),
      ("veiled", "?"), ("night", "f8"), ("snow", "f8"), ("rain", "f8"), ("glare", "f8"),
+     ("sun_heading", "f8"),
      ("seed", "i8"), ("frame", "i8"), ("blink", "?"), ("signal", "i8", (2,)), ("labels", "?")],
     align=True,
 )  # fmt: skip
@@ -74,7 +75,7 @@ def looks(view: RigView, labels: bool) -> Records:
     rows["fog_m"] = 1.0 / np.where(haze > 0.0, haze, 1.0)
     rows["light"], rows["labels"] = light, labels
     rows["night"] = np.clip((NIGHT_LIGHT - light) / _DUSK, 0.0, 1.0)
-    for name in ("snow", "rain", "glare"):
+    for name in ("snow", "rain", "glare", "sun_heading"):
         rows[name] = getattr(view, name)
     rows["seed"] = view.texture_seed
     rows["frame"] = np.rint(np.asarray(view.time_s) * 1000.0).astype(np.int64)

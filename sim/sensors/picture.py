@@ -41,8 +41,8 @@ def new_scratch(width: int) -> Scratch:
 
 @kernel
 def list_pictures(shapes, ends, eyes, looks, actors, slots, scenes, tables, sorting, full):  # type: ignore[no-untyped-def]
-    """List the shapes of all pictures: EYE [n, C], LOOK [n], ``rig_view.Actors``, maps ``slots`` [n].
-    Picture k owns shapes ``ends[k]`` to ``ends[k + 1]``; ``ends`` int64 [n C + 1]."""
+    """List the shapes of all pictures: EYE [n, C], LOOK [n], ``rig_view.Actors``, maps ``slots``
+    [n]. Picture k owns shapes ``ends[k]`` to ``ends[k + 1]``; ``ends`` int64 [n C + 1]."""
     shapes.used[0] = shapes.used[1] = 0
     ends[0] = 0
     cameras = eyes.shape[1]
@@ -107,7 +107,7 @@ def _pick_labels(canvas, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def _to_bytes(canvas, out, row):  # type: ignore[no-untyped-def]
-    """A canvas as RGB, averaged down to the size of ``out`` [H, W, 3]; ``row`` uint32 [W]: scratch."""
+    """A canvas as RGB, averaged down to the size of ``out`` [H, W, 3]."""
     height, width = out.shape[0], out.shape[1]
     scale = canvas.shape[0] // height
     flat = out.reshape(height, 3 * width)

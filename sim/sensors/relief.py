@@ -42,16 +42,14 @@ POLYGON = np.dtype(
 
 # ``cells`` TERRAIN [rows * cols] from the corner (x, y); ``pieces`` with their ``corners`` [*, 3].
 Terrain = namedtuple("Terrain", "cells pieces corners cols rows x y")
-NO_TERRAIN = Terrain(
-    np.zeros(0, TERRAIN), np.zeros(0, POLYGON), np.zeros((0, 3)), 0, 0, 0.0, 0.0
-)
+NO_TERRAIN = Terrain(np.zeros(0, TERRAIN), np.zeros(0, POLYGON), np.zeros((0, 3)), 0, 0, 0.0, 0.0)
 
 
 def terrain_of(
     road: RoadMap, polygons: Records, corners: F64, paint: F64, paint_color: I64
 ) -> Terrain:
-    """Cut the road's ``polygons`` (rows of ``corners`` [*, 3]) and ``paint`` quads into cells and lay
-    grass around them. Paint of colour c becomes pieces of kind 2 + c."""
+    """Cut the road's ``polygons`` (rows of ``corners`` [*, 3]) and ``paint`` quads into cells and
+    lay grass around them. Paint of colour c becomes pieces of kind 2 + c."""
     shapes = [(corners[p["first"] : p["first"] + p["count"]], int(p["kind"])) for p in polygons]
     shapes += [(quad, 2 + int(c)) for quad, c in zip(paint, paint_color, strict=True)]
     everything = np.concatenate([shape for shape, _ in shapes])
@@ -89,9 +87,7 @@ def _heights(known: F64, origin: F64, cols: int, rows: int) -> F64:
     heights = _spread(heights)
     for _ in range(24):
         padded = np.pad(heights, 1, mode="edge")
-        mean = 0.25 * (
-            padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
-        )
+        mean = 0.25 * (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:])
         heights = np.where(fixed, heights, mean)
     return heights - _BELOW_M
 

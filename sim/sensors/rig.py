@@ -37,7 +37,6 @@ class Rig:
         self._full = config.height_px >= PLAIN_BELOW_ROWS
         self._fixed = lens.camera_eyes(config)
         self._maps = backdrop.pixel_maps(config)
-        self._banks = weather.new_banks(config)
         self._store = SceneStore(atlas.map)
         self._sizes = (0, 0, 0)
         self._listing: Listing = new_listing(4096, 20000)
@@ -50,8 +49,8 @@ class Rig:
         return images
 
     def draw_into(self, view: RigView, images: U8, rows: I64, places: I64) -> None:
-        """Draw camera c of view i into ``images[rows[i], places[c]]``; ``images`` uint8 [*, *, H, W,
-        3], contiguous."""
+        """Draw camera c of view i into ``images[rows[i], places[c]]``; ``images`` uint8 [*, *, H,
+        W, 3], contiguous."""
         self._draw(view, images, rows, places, False)
 
     def segment(self, view: RigView) -> U8:
@@ -76,6 +75,9 @@ class Rig:
         eyes = lens.eyes_of(config, self._fixed, view.ego_pose, view.ego_pitch, view.turned_deg)
         looks, actors = palette.looks(view, labels), actors_of(view)
         faults = weather.Faults(view.dead, view.dirty, view.dirt_seed)
+        banks = weather.NO_BANKS
+        if not labels and weather.need_banks(looks, faults):
+            banks = weather.banks_of(config.height_px, config.width_px)
         rows, places = np.array(rows, dtype=np.int64), np.array(places, dtype=np.int64)
         step = max(1, _CHUNK // len(config.cameras))
         for start in range(0, count, step):
@@ -85,7 +87,7 @@ class Rig:
             )
             picture.draw_pictures(
                 images, rows[part], places, self._listing, ends, eyes[part], looks[part],
-                weather.Faults(*(f[part] for f in faults)), self._maps, self._banks, self._pen,
+                weather.Faults(*(f[part] for f in faults)), self._maps, banks, self._pen,
                 self._scratch, labels,
             )  # fmt: skip
 

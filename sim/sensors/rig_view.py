@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,24 +17,31 @@ Bool = npt.NDArray[np.bool_]
 Actors = namedtuple("Actors", "boxes valid kind color braking indicator reversing cos sin")
 
 
-def _default(shape: str, fill: float) -> Any:
-    return field(default=None, metadata={"shape": shape, "fill": fill})
+# Shape and value of what is left out.
+_CALM: dict[str, tuple[str, bool | int | float]] = {
+    "box_braking": ("nA", False), "box_reversing": ("nA", False), "box_indicator": ("nA", 0),
+    "ego_pitch": ("n", 0.0), "light": ("n", 1.0), "fog_m": ("n", np.inf), "rain": ("n", 0.0),
+    "snow": ("n", 0.0), "glare": ("n", 0.0), "sun_heading": ("n", 0.0), "time_s": ("n", 0.0),
+    "dead": ("nC", False), "dirty": ("nC", 0.0), "turned_deg": ("nC", 0.0),
+    "dirt_seed": ("nC", 0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RigView:
-    """``n`` views with up to ``A`` boxes each, seen by ``C`` cameras. What is left out is calm: clear
-    weather, full light, whole cameras.
+    """``n`` views with up to ``A`` boxes each, seen by ``C`` cameras. What is left out is calm:
+    clear weather, full light, whole cameras.
 
     ``map_id`` [n]; ``ego_pose`` [n, 4] (x, y, heading of the ego box, z of the ground there);
     ``boxes`` [n, A, 7] (x, y, heading, length, width, height, base z) with ``box_valid`` [n, A],
-    ``box_color`` uint8 [n, A, 3], ``box_kind`` [n, A] (index into ``ACTOR_KINDS``), ``box_braking``,
-    ``box_reversing`` [n, A] and ``box_indicator`` [n, A] (0 none, 1 left, -1 right, 2 both).
-    ``signal_state`` [n, 2] of groups A and B: 0 green, 1 yellow, 2 red, 3 dark, 4 flashing yellow.
-    ``ego_pitch`` [n] rad, uphill positive. ``light`` in (0, 1], ``fog_m`` (inf: none), ``rain``,
-    ``snow``, ``glare`` in [0, 1], ``texture_seed``, ``time_s`` [n]. Of each camera [n, C]:
-    ``dead``; ``dirty``, the share of the image that is blotted out; ``turned_deg``, by how much it
-    is turned to the left of where it should look; ``dirt_seed`` says where the blots are.
+    ``box_color`` uint8 [n, A, 3], ``box_kind`` [n, A] (index into ``ACTOR_KINDS``),
+    ``box_braking``, ``box_reversing`` [n, A] and ``box_indicator`` [n, A] (0 none, 1 left, -1
+    right, 2 both). ``signal_state`` [n, 2] of groups A and B: 0 green, 1 yellow, 2 red, 3 dark, 4
+    flashing yellow. ``ego_pitch`` [n] rad, uphill positive. ``light`` in (0, 1], ``fog_m`` (inf:
+    none), ``rain``, ``snow``, ``glare`` in [0, 1] of a low sun near the direction ``sun_heading``,
+    ``texture_seed``, ``time_s`` [n]. Of each camera [n, C]: ``dead``; ``dirty``, the share of the
+    image that is blotted out; ``turned_deg``, by how much it is turned to the left of where it
+    should look; ``dirt_seed`` says where the blots are.
     """
 
     map_id: I64
@@ -45,48 +52,47 @@ class RigView:
     box_kind: I64
     signal_state: I64
     texture_seed: I64
-    box_braking: Bool = _default("nA", False)
-    box_reversing: Bool = _default("nA", False)
-    box_indicator: I64 = _default("nA", 0)
-    ego_pitch: F64 = _default("n", 0.0)
-    light: F64 = _default("n", 1.0)
-    fog_m: F64 = _default("n", np.inf)
-    rain: F64 = _default("n", 0.0)
-    snow: F64 = _default("n", 0.0)
-    glare: F64 = _default("n", 0.0)
-    time_s: F64 = _default("n", 0.0)
-    dead: Bool = _default("nC", False)
-    dirty: F64 = _default("nC", 0.0)
-    turned_deg: F64 = _default("nC", 0.0)
-    dirt_seed: I64 = _default("nC", 0)
+    box_braking: Bool = None  # type: ignore[assignment]
+    box_reversing: Bool = None  # type: ignore[assignment]
+    box_indicator: I64 = None  # type: ignore[assignment]
+    ego_pitch: F64 = None  # type: ignore[assignment]
+    light: F64 = None  # type: ignore[assignment]
+    fog_m: F64 = None  # type: ignore[assignment]
+    rain: F64 = None  # type: ignore[assignment]
+    snow: F64 = None  # type: ignore[assignment]
+    glare: F64 = None  # type: ignore[assignment]
+    sun_heading: F64 = None  # type: ignore[assignment]
+    time_s: F64 = None  # type: ignore[assignment]
+    dead: Bool = None  # type: ignore[assignment]
+    dirty: F64 = None  # type: ignore[assignment]
+    turned_deg: F64 = None  # type: ignore[assignment]
+    dirt_seed: I64 = None  # type: ignore[assignment]
 
     def filled(self, cameras: int) -> RigView:
         """The same with every array there, of its type and shape."""
-        types = self.__dataclass_fields__
-        sizes = {"n": (len(self.map_id),), "nA": np.shape(self.box_valid)}
-        sizes["nC"] = (len(self.map_id), cameras)
-        values = {}
-        for name, spec in types.items():
-            value, meta = getattr(self, name), spec.metadata
-            if not meta:
+        count = len(self.map_id)
+        sizes = {"n": (count,), "nA": np.shape(self.box_valid), "nC": (count, cameras)}
+        values: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if name not in _CALM:
                 values[name] = np.asarray(value)
                 continue
-            fill = meta["fill"]
-            kind = np.bool_ if fill is False else np.float64 if isinstance(fill, float) else np.int64
-            value = fill if value is None else value
+            shape, calm = _CALM[name]
+            dtype = np.bool_ if calm is False else np.float64 if type(calm) is float else np.int64
             # Copied: kernels are compiled anew for arrays that are read-only or not contiguous.
-            whole = np.broadcast_to(np.asarray(value, dtype=kind), sizes[meta["shape"]])
-            values[name] = np.array(whole, order="C")
+            given = np.asarray(calm if value is None else value).astype(dtype)
+            values[name] = np.array(np.broadcast_to(given, sizes[shape]), order="C")
         return RigView(**values)
 
     def rows(self, rows: Any) -> RigView:
         """Some rows; of what is left out, nothing."""
-        return RigView(
-            **{
-                name: None if (value := getattr(self, name)) is None else np.asarray(value)[rows]
-                for name in self.__dataclass_fields__
-            }
-        )
+        given = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        some: dict[str, Any] = {
+            name: None if value is None else np.asarray(value)[rows]
+            for name, value in given.items()
+        }
+        return RigView(**some)
 
 
 def actors_of(view: RigView) -> Actors:

@@ -1,5 +1,5 @@
-"""What stands still on a map, cut into pieces and put into cells, so that a picture touches only what
-is near its camera."""
+"""What stands still on a map, cut into pieces and put into cells, so that a picture touches only
+what is near its camera."""
 
 from __future__ import annotations
 
@@ -39,18 +39,20 @@ SIGN_SIZE_M = (0.1, 0.75, 2.7)
 MAX_SCENES = 256
 _FLAT_M = 0.05
 
-SURFACE, PAVEMENT, PAINT = (np.int64(i) for i in range(3))  # a polygon's kind; PAINT + i is paint of colour i
+SURFACE, PAVEMENT, PAINT = (
+    np.int64(i) for i in range(3)
+)  # a polygon's kind; PAINT + i is paint of colour i
 
-# Something that stands there. ``group``: of signals, -1 none. ``beyond``: how far in front of it the
-# approach ends that it is meant for (-inf: for all). ``rank``: order among equally far ones.
+# Something that stands there. ``group``: of signals, -1 none. ``beyond``: how far in front of it
+# the approach ends that it is meant for (-inf: for all). ``rank``: order among equally far ones.
 STAND = np.dtype(
     [("box", "f8", (7,)), ("cos", "f8"), ("sin", "f8"), ("kind", "i8"), ("color", "f8", (3,)),
      ("group", "i8"), ("beyond", "f8"), ("value", "i8"), ("rank", "i8")],
     align=True,
 )  # fmt: skip
 # Where a map lies in the arenas. Cell c of its ``cols`` x ``rows`` grid (the last, one more, holds
-# what is large) owns rows ``index[cell_first + c]`` to ``index[cell_first + c + 1]`` of the polygons,
-# paint quads and stands.
+# what is large) owns rows ``index[cell_first + c]`` to ``index[cell_first + c + 1]`` of the
+# polygons, paint quads and stands.
 SCENE = np.dtype(
     [("cell_first", "i8"), ("cols", "i8"), ("rows", "i8"), ("origin_x", "f8"), ("origin_y", "f8"),
      ("color_first", "i8"), ("color_count", "i8"), ("ground_z", "f8"), ("relief", "?"),

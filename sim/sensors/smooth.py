@@ -1,14 +1,13 @@
 """Anti-aliased fills: every pixel takes the colour by the share of its area that is covered.
 
 Signed areas of all sides are accumulated first and summed along each row when the colour is laid
-down, as font rasterisers do. Sides that two polygons of one fill share therefore cancel exactly, and
-polygons may have any shape. Coordinates are pixels, pixel (i, j) covers [i, i + 1) x [j, j + 1); a
-canvas is uint32 [H, W], one packed colour per pixel.
+down, as font rasterisers do. Sides that two polygons of one fill share therefore cancel exactly,
+and polygons may have any shape. Coordinates are pixels, pixel (i, j) covers [i, i + 1) x [j, j +
+1); a canvas is uint32 [H, W], one packed colour per pixel.
 """
 
 from __future__ import annotations
 
-import math
 from collections import namedtuple
 
 import numpy as np
@@ -22,8 +21,8 @@ SOLID = 256  # opacity of a colour that hides what is below
 # Covers fully from half coverage on: next to each other, polygons of different fills leave no seam.
 SEAMLESS = 512
 
-# ``area`` float32 [H, W]: what to add to the coverage from a pixel on. ``touched`` uint8
-# [H, blocks]: where in ``area`` anything lies. ``bounds`` int64 [4]: first and last block, first and
+# ``area`` float32 [H, W]: what to add to the coverage from a pixel on. ``touched`` uint8 [H,
+# blocks]: where in ``area`` anything lies. ``bounds`` int64 [4]: first and last block, first and
 # last row of all that. Everything is zero (the bounds empty) between fills.
 Cover = namedtuple("Cover", "area touched bounds")
 

@@ -1,17 +1,20 @@
-"""What lies between the scene and the picture: low sun, rain, snow, noise, dirt; all from tiles that are
-made once and chosen by counter-based streams, so a picture depends on its own row only."""
+"""What lies between the scene and the picture: low sun, rain, snow, noise and dirt.
+
+All from tiles that are made once and chosen by counter-based streams, so that a picture depends on
+its own row only.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import namedtuple
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alpamayo.streams import STREAM_TEXTURE
-from sim.config import RigConfig
 from sim.draws import bits, uniform
 from sim.kernels import kernel
 from sim.sensors import lens
@@ -21,11 +24,11 @@ F64 = npt.NDArray[np.float64]
 _TILES = 8
 _NOISE = 1 << 16
 _RAIN, _SNOW = 0, 1
-_STREAM = np.int64(STREAM_TEXTURE)
+_STREAM = STREAM_TEXTURE
 # Counters of one stream per texture seed: the sun, then dirt per camera, then pictures.
-_SUN_COUNTER, _DIRT_COUNTER, _PICTURE_COUNTER = np.int64(0), np.int64(8), np.int64(1 << 20)
+_SUN_COUNTER, _DIRT_COUNTER, _PICTURE_COUNTER = 0, 8, 1 << 20
 _MOST_CAMERAS = 64
-_SUN_SPREAD = 0.7  # rad; the sun stands this much beside the x axis, along which roads begin
+_SUN_SPREAD = 0.35  # rad; the sun stands up to this much beside where it is said to be
 _SUN_LOW, _SUN_HIGH = 0.06, 0.16  # rad above the horizon
 _GLARE_STEPS = 1024
 _DIRT = (58.0, 52.0, 42.0)
@@ -40,10 +43,22 @@ Banks = namedtuple("Banks", "rows cols alpha counts dirt noise")
 Faults = namedtuple("Faults", "dead dirty dirt_seed")
 
 
-def new_banks(rig: RigConfig) -> Banks:
-    """Tiles for pictures of a rig; always the same ones."""
+NO_BANKS = Banks(
+    np.zeros((2, 1, 1), np.int16), np.zeros((2, 1, 1), np.int16), np.zeros((2, 1, 1), np.uint8),
+    np.zeros((2, 1), np.int64), np.zeros((1, 1, 1), np.uint8), np.zeros(1, np.int8),
+)  # fmt: skip
+
+
+def need_banks(looks: npt.NDArray[Any], faults: Faults) -> bool:
+    """Whether pictures of LOOK [n] need tiles at all: making them takes half a second."""
+    weather = (looks["rain"] > 0.0) | (looks["snow"] > 0.0) | (looks["night"] > 0.0)
+    return bool(weather.any() or (faults.dirty > 0.0).any())
+
+
+@lru_cache(maxsize=4)
+def banks_of(height: int, width: int) -> Banks:
+    """Tiles for pictures of this size; always the same ones."""
     rng = np.random.default_rng(20240229)
-    height, width = rig.height_px, rig.width_px
     tiles = [
         [_drops(rng, height, width, kind == _RAIN) for _ in range(_TILES)] for kind in range(2)
     ]
@@ -116,8 +131,8 @@ def _smooth(t: Any) -> Any:
 
 @kernel
 def finish(image, eye, look, faults, i, maps, banks, glow):  # type: ignore[no-untyped-def]
-    """What happens in front of and inside a camera of view ``i``, in place on its image uint8 [H, W,
-    3]. ``glow`` float64 [1024]: scratch."""
+    """What happens in front of and inside a camera of view ``i``, in place on its image uint8 [H,
+    W, 3]. ``glow`` float64 [1024]: scratch."""
     if faults.dead[i, eye.camera]:
         image[:] = 0
         return
@@ -140,9 +155,9 @@ def finish(image, eye, look, faults, i, maps, banks, glow):  # type: ignore[no-u
 
 
 @kernel
-def sun_direction(seed):  # type: ignore[no-untyped-def]
-    """(azimuth, elevation) of a low sun, in the world."""
-    azimuth = _SUN_SPREAD * (2.0 * uniform(seed, _STREAM, _SUN_COUNTER) - 1.0)
+def sun_direction(seed, heading):  # type: ignore[no-untyped-def]
+    """(azimuth, elevation) of a low sun in the world, near the direction ``heading``."""
+    azimuth = heading + _SUN_SPREAD * (2.0 * uniform(seed, _STREAM, _SUN_COUNTER) - 1.0)
     share = uniform(seed, _STREAM, _SUN_COUNTER + 1)
     return azimuth, _SUN_LOW + (_SUN_HIGH - _SUN_LOW) * share
 
@@ -150,19 +165,19 @@ def sun_direction(seed):  # type: ignore[no-untyped-def]
 @kernel
 def _add_glare(image, eye, look, rays, glow):  # type: ignore[no-untyped-def]
     """A bloom around the sun, and a veil over everything if it shines into the lens."""
-    azimuth, elevation = sun_direction(look.seed)
+    azimuth, elevation = sun_direction(look.seed, look.sun_heading)
     level = math.cos(elevation)
     sx, sy, sz = lens.to_camera(
         eye, eye.x + level * math.cos(azimuth), eye.y + level * math.sin(azimuth),
         eye.z + math.sin(elevation),
     )  # fmt: skip
     strength = look.glare * min(0.4 + 0.6 * look.light, 1.0)
-    veil = 0.3 * max(sz, 0.0) ** 4
+    veil = 0.26 * max(sz, 0.0) ** 4
     for k in range(_GLARE_STEPS):
         # Steps are even in the square root of 1 - cos: fine around the sun.
         aside = 2.0 * (k / (_GLARE_STEPS - 1.0)) ** 2
-        bloom = 1.6 * math.exp(-aside / 0.0009) + 0.85 * math.exp(-aside / 0.012)
-        glow[k] = min(strength * (bloom + 0.4 * math.exp(-aside / 0.12) + veil), 1.0)
+        bloom = 1.7 * math.exp(-aside / 0.0004) + 0.6 * math.exp(-aside / 0.005)
+        glow[k] = min(strength * (bloom + 0.35 * math.exp(-aside / 0.07) + veil), 1.0)
     scale = len(rays) // len(image)
     factor = (_GLARE_STEPS - 1.0) * math.sqrt(0.5)
     for y in range(image.shape[0]):

@@ -36,6 +36,40 @@ events:
 """
 
 
+RICH = """\
+schema_version: 1
+id: rich
+family: rich
+description: Something of everything.
+parameters: {p: {choice: [4]}, q: {uniform: [1, 2]}, word: {choice: [hurried]}, k: {choice: [drop]}}
+road: {kind: parking_street, lanes: 2, speed_limit_mps: 10, length_m: 300}
+ego: {lane: 0, s_m: 20, speed_mps: $q}
+actors:
+  - {id: van, kind: van, path: parking_right, s_m: 80, behaviour: static, probability: 0.5}
+  - {id: door, kind: door, parent: van, hinge_m: [1, $q]}
+  - {id: walker, kind: pedestrian, path: sidewalk_left, s_m: 60, goal_d_m: 0.4,
+     size_m: [1, 1, $q]}
+  - {id: car, lane: 1, ahead_m: 20, driver: {headway_s: $q, changes_lanes: false}}
+  - {id: taped, log: [[0, 1, 2, 3, 4], [$q, 1, 2, 3, 4]], reacts_within_m: $q}
+  - {id: back, lane: 1, s_m: 120, speed_mps: -2, reversing: true, driver: $word, color: red}
+events:
+  - {id: one, actor: door, trigger: {time_s: $q}, actions: [{open_door: {angle_rad: 1}}]}
+  - {id: two, actor: car, trigger: {after: {event: one, delay_s: $q}},
+     actions: [{lane_change: {to: right}}, {indicator: left}]}
+  - {trigger: {ego_speed_mps: 3}, actions: [{friction: $q / 2}]}
+  - {actor: walker, trigger: {headway_s: 3}, actions: [{stand: {speed_mps: 1}}, {vanish: true}]}
+traffic: {vehicles: $p, pedestrians: 2, styles: [timid, $word], kinds: [bus, car],
+  speed_factor: [0.5, $q]}
+weather: {fog_m: 50, rain: 0.5, friction: 0.7,
+  patches: [{from_m: 1, to_m: 1 + $q, friction: 0.3}]}
+faults: [{kind: $k, amount: 0.5, camera: front, start_s: 1, end_s: 1 + $q},
+  {kind: pose_noise, amount: 0.1}]
+environment: {light: 0.5}
+signals: {mode: dark}
+duration_s: 9
+"""
+
+
 def problems(path: Path) -> list[str]:
     """``line:col: key: message`` of each problem of a file."""
     with pytest.raises(ScenarioFileError) as caught:

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alpamayo.types import END_TIMEOUT
 from scenarios.load import load_file
 from scenarios.sample import sample
 from sim.config import SimConfig
 from sim.signals import MODES
 from sim.world import WorldBatch
-from tests.scenarios.conftest import Write
+from tests.scenarios.conftest import RICH, Write
 from tests.sim.xodr import crossing, document
 
 HEAD = """\
@@ -209,3 +210,18 @@ def test_ego_drives_a_route_over_the_lanes_of_a_map(write: Write, tmp_path: Path
     assert drive.worlds.route_length_m[0] == pytest.approx(80.0 + turn_m - 10.0, abs=0.5)
     drive.until(2.0)
     assert state.x[0] == pytest.approx(47.0 - 16.0, abs=0.3)
+
+
+def test_a_file_that_uses_everything_runs_to_its_end(write: Write) -> None:
+    worlds = WorldBatch(
+        [sample(load_file(write("rich", RICH)), seed) for seed in range(8)], SimConfig(rig=None)
+    )
+    # Half of the draws lack the van, its door, and the two events that begin with the door.
+    counts = {(int(w["actor_count"]), int(w["event_count"])) for w in worlds.state.worlds}
+    assert counts == {(10, 2), (12, 4)}
+    while worlds.running.any():
+        observed = worlds.observe()
+        assert np.isfinite(observed.history).all() and np.isfinite(worlds.state.ax).all()
+        worlds.step(np.zeros((8, 8, 2)))
+    assert (worlds.state.end == END_TIMEOUT).all()
+    assert np.allclose(worlds.time_s, 9.0)

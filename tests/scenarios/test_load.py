@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
-from alpamayo.types import RequestError
+from alpamayo.types import DRIVERS, RequestError
 from scenarios.load import load_document, load_file
 from scenarios.sample import sample
 from scenarios.yaml_tree import ScenarioFileError
-from tests.scenarios.conftest import BASE, Write, problems
+from tests.scenarios.conftest import BASE, RICH, Write, problems
 
 
 def test_a_good_file_loads(write: Write) -> None:
@@ -258,3 +261,70 @@ def test_a_changed_file_is_read_again(write: Write) -> None:
     write(**{"lanes: 2": "lanes: 3"})
     os.utime(path, ns=(1, 1))
     assert sample(load_document(path), 0).road.lanes == 3
+
+
+# --------------------------------------------------------------------------------------
+# A file that uses every part of the language
+# --------------------------------------------------------------------------------------
+JUNK = [
+    None, True, -1, 1e9, 3.7, float("nan"), "", "$p", "$nobody", "1 +", "x", "lane0", "door",
+    "walk", "log", "opendrive", "no.csv", "no.xodr", [], {}, [1], [[1, 2]], {"a": 1}, ["timid"],
+]  # fmt: skip
+
+
+def _places(value: Any, loc: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    if loc:
+        yield loc
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    for key, item in value.items() if isinstance(value, dict) else ():
+        yield from _places(item, (*loc, key))
+
+
+RICH_PLACES = list(_places(YAML(typ="safe", pure=True).load(RICH)))
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(place=st.sampled_from(RICH_PLACES), junk=st.sampled_from(JUNK))
+def test_no_value_anywhere_makes_the_loader_fail_in_another_way(
+    tmp_path: Path, place: tuple[str | int, ...], junk: Any
+) -> None:
+    yaml = YAML(typ="safe", pure=True)
+    value = at = yaml.load(RICH)
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = junk
+    path = tmp_path / "rich.yaml"
+    with path.open("w") as stream:
+        yaml.dump(value, stream)
+    try:
+        assert sample(load_file(path), 1).id == "rich"
+    except ScenarioFileError as error:
+        assert all("rich.yaml:" in line for line in str(error).splitlines())
+
+
+def test_a_twin_changes_single_settings_of_every_part(write: Write) -> None:
+    write("rich", RICH)
+    changes = """\
+schema_version: 1
+id: calm
+extends: rich
+nominal: true
+without: [van, door, walker]
+actors: [{id: car, driver: timid}, {id: taped, log: [[0, 0, 0, 0, 0], [9, 0, 0, 0, 0]]}]
+traffic: {pedestrians: null, styles: [normal]}
+weather: {patches: []}
+faults: []
+events: []
+signals: null
+"""
+    twin = sample(load_file(write("calm", changes)), 0)
+    assert [a.id for a in twin.actors] == ["car", "taped", "back"]
+    assert twin.actors[0].driver == DRIVERS["timid"] and twin.actors[1].log[1][0] == 9.0
+    assert twin.traffic is not None
+    assert (twin.traffic.vehicles, twin.traffic.pedestrians) == (4, 0)
+    assert twin.traffic.styles == ("normal",) and twin.traffic.kinds == ("bus", "car")
+    assert (twin.weather.fog_m, twin.weather.patches) == (50.0, ())
+    assert (twin.faults, twin.events, twin.signals) == ((), (), None)

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from scenarios.catalog import list_documents, list_ids, twin_id
 from scenarios.load import load_document, load_file
-from scenarios.roads import path_names
 from scenarios.sample import sample
 from scenarios.yaml_tree import ScenarioFileError
 
@@ -140,19 +139,6 @@ events:
     assert (block.behaviour, block.s_from_ego, block.s_m) == ("static", False, 70.0)
     assert there[0].events[0].trigger.kind == "ego_position"
     assert len({s.actors[0].color for s in there}) > 4
-
-
-def test_path_names_are_those_of_the_simulator() -> None:
-    from alpamayo.types import RoadSpec
-    from sim.roads import build_road_map
-
-    for spec in (
-        RoadSpec("straight", 3, 1, length_m=80.0),
-        RoadSpec("merge", 2, 0, length_m=200.0),
-        RoadSpec("junction", 1, 1),
-    ):
-        names = path_names(spec.kind, spec.lanes, spec.oncoming_lanes)
-        assert sorted(names) == sorted(build_road_map(spec).names)
 
 
 # --------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from sim.config import SimConfig
 from sim.kernels import kernel
 from sim.params import params_of
 from sim.roads.atlas import MapAtlas
+from sim.roads.layout import Lane, Layout
+from sim.roads.lines import Line, line_from_curvature
 from sim.signals import GREEN
 from sim.state import IDM, Sizes, WorldState, allocate
 
@@ -25,6 +29,60 @@ def _run(w, a, accel, scratch, maps, logs, p, ticks, shown_a, shown_b):  # type:
         traffic.decide(w, a, accel, scratch, maps, p, shown_a, shown_b)
         motion.move(w, a, accel, maps, logs, p)
         w.tick += p.stride
+
+
+_layouts = itertools.count()
+
+
+def straight(start_x: float, end_x: float, y: float = 0.0) -> Line:
+    return line_from_curvature([(0.0, 0.0), (end_x - start_x, 0.0)], (start_x, y))
+
+
+def add_layout(*lanes: Lane) -> RoadSpec:
+    """Put a road of these lanes into ``ATLAS``; returns the specification that names it."""
+    layout = Layout(lanes=list(lanes))
+    ends = np.concatenate([lane.line.xy[[0, -1]] for lane in lanes])
+    (x0, y0), (x1, y1) = ends.min(axis=0) - 5.0, ends.max(axis=0) + 5.0
+    layout.surfaces.append(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]))
+    spec = RoadSpec(length_m=100000.0 + next(_layouts))
+    with mock.patch("sim.roads.build.lay_out", lambda _: layout):
+        ATLAS.add(spec)
+    return spec
+
+
+def idm(
+    v: float, desired: float, gap: float = np.inf, lead: float = 0.0, style: str = "normal"
+) -> float:
+    """IDM in one line, as in the paper, with the bounds on acceleration."""
+    d = DRIVERS[style]
+    a, b = d.max_accel_mps2, d.comfort_brake_mps2
+    wanted = d.min_gap_m + max(v * d.headway_s + v * (v - lead) / (2 * np.sqrt(a * b)), 0.0)
+    free = a * (1 - (v / desired) ** 4 - (wanted / gap) ** 2)
+    return float(np.clip(free, -8.0, a))
+
+
+def overlaps(stage: Stage) -> list[tuple[int, int]]:
+    """Pairs of present actors whose boxes overlap (separating axes)."""
+    a = stage.a[: int(stage.w["actor_count"])]
+    there = np.flatnonzero(a["present"])
+    corners = {i: _corners(a[i]) for i in there}
+    found = []
+    for i, j in itertools.combinations(there, 2):
+        if np.hypot(a["ax"][i] - a["ax"][j], a["ay"][i] - a["ay"][j]) > 15.0:
+            continue
+        axes = [(a["cos_h"][k], a["sin_h"][k]) for k in (i, j)]
+        axes += [(-sin, cos) for cos, sin in axes]
+        shadows = [(corners[i] @ axis, corners[j] @ axis) for axis in axes]
+        if all(p.max() > q.min() and q.max() > p.min() for p, q in shadows):
+            found.append((int(i), int(j)))
+    return found
+
+
+def _corners(actor: Any) -> np.ndarray:
+    half = 0.5 * np.array([actor["length"], actor["width"]])
+    box = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * half
+    turned = np.array([[actor["cos_h"], actor["sin_h"]], [-actor["sin_h"], actor["cos_h"]]])
+    return box @ turned + [actor["ax"], actor["ay"]]
 
 
 class Stage:
