@@ -43,7 +43,7 @@ class Scale:
 def full_scale(worlds: int, seconds: float) -> Scale:
     return Scale(
         worlds, 3, seconds, 0.25 * seconds, 16, 200,
-        (1, 4, 16, 64, 256), (4, 8, 16, 32, 64, 128), (500.0, 1000.0, 2000.0, 4000.0, 8000.0),
+        (1, 4, 16, 64, 256), (4, 8, 16, 32, 64, 128), (300.0, 600.0, 1250.0, 2500.0, 5000.0),
     )  # fmt: skip
 
 

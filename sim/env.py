@@ -72,6 +72,22 @@ def _config(
     return replace(config, rig=rig)
 
 
+class ImageSpace(spaces.Box):
+    """Images uint8 of ``shape``: a ``Box`` whose bounds take no memory (gymnasium keeps four arrays
+    of the shape of the whole batch)."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(0, 255, (1,) * len(shape), np.uint8)
+        self._shape = shape
+        for name in ("low", "high", "bounded_below", "bounded_above"):
+            setattr(self, name, np.broadcast_to(getattr(self, name), shape))
+
+
+@batch_space.register(ImageSpace)
+def _batch_images(space: ImageSpace, n: int = 1) -> ImageSpace:
+    return ImageSpace((n, *space.shape))
+
+
 def observation_space(
     config: SimConfig, view: StateView | None = None, flatten: bool = False
 ) -> spaces.Space:
@@ -84,7 +100,7 @@ def observation_space(
         raise RequestError("flatten: expected rig=None: images are not flattened")
     rig = config.rig
     shape = (len(rig.cameras) * rig.frames, rig.height_px, rig.width_px, 3)
-    return spaces.Dict({"frames": spaces.Box(0, 255, shape, np.uint8), **ego_space()})
+    return spaces.Dict({"frames": ImageSpace(shape), **ego_space()})
 
 
 class _Observer:

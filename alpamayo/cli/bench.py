@@ -16,6 +16,7 @@ policy  time to decode a batch and a single observation; for a checkpoint also a
 loop    decisions/s of observe + plan + step, and the share of each
 """
 SIM_S, OTHER_S = 2.0, 10.0
+SWEEPS = {"worlds": "worlds in the batch", "agents": "agents per world", "road_m": "metres of road"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,6 +139,8 @@ def _show_simulator(document: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     result, console = document["result"], Console()
+    if not console.is_terminal:
+        console = Console(width=120)
     title = f"bench sim: {result['worlds']} worlds, one core, per CPU-second"
     table = Table("case", "unit", title=title)
     for name in ("measured", "must reach", "aim", ""):
@@ -153,7 +156,7 @@ def _show_simulator(document: Mapping[str, Any]) -> None:
         if row["skipped"]:
             console.print(f"{row['title']}: skipped: {row['skipped']}", style="yellow")
     for name, points in result["sweeps"].items():
-        sweep = Table("", *(f"{point['at']:,.0f}" for point in points), title=f"{name}:")
+        sweep = Table(SWEEPS[name], *(f"{point['at']:,.0f}" for point in points))
         sweep.add_row("CPU-us per env-step", *(_number(p["us_per_env_step"]) for p in points))
         sweep.add_row("env-steps/s", *(_number(p["env_steps_per_s"]) for p in points))
         console.print(sweep)

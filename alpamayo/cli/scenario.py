@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alpamayo.types import CheckFailed, RequestError
+from alpamayo.types import CheckFailed, RequestError, Weather
 
 if TYPE_CHECKING:
     from scenarios.schema import ScenarioDocument
@@ -78,7 +77,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str))
+    from alpamayo.replay.codec import to_plain
+
+    print(json.dumps(to_plain(value), indent=2, default=str, allow_nan=False))
 
 
 def _console() -> Any:
@@ -266,7 +267,7 @@ def _show(args: argparse.Namespace) -> int:
         _print_json(
             {
                 "document": document.model_dump(exclude_defaults=True),
-                "sample": asdict(scenario),
+                "sample": scenario,
                 "png": args.png,
             }
         )
@@ -290,6 +291,14 @@ def _print_document(document: ScenarioDocument, scenario: Any) -> None:
     console.print(f"\nroad: {road}", markup=False)
     ego = ", ".join(f"{k} {_text(v)}" for k, v in vars(scenario.ego).items())
     console.print(f"ego: {ego}", markup=False)
+    for name in ("signals", "traffic", "weather"):
+        part = getattr(scenario, name)
+        if part is not None and part != Weather():
+            told = ", ".join(f"{k} {_text(v)}" for k, v in vars(part).items())
+            console.print(f"{name}: {told}", markup=False)
+    for fault in scenario.faults:
+        told = ", ".join(f"{k} {_text(v)}" for k, v in vars(fault).items())
+        console.print(f"fault: {told}", markup=False)
     table = _table("\nparameters", "name", "distribution", f"seed {scenario.seed}")
     for name, spec in document.parameters.items():
         table.add_row(name, _distribution(spec), _text(scenario.parameters[name]))
@@ -312,7 +321,10 @@ def _print_document(document: ScenarioDocument, scenario: Any) -> None:
         table = _table(f"\nevents (seed {scenario.seed})", "actor", "when", "does")
         for e in scenario.events:
             does = "; ".join(_action(action) for action in e.actions)
-            table.add_row(e.actor, f"{e.trigger.kind} {_text(e.trigger.value)}", does)
+            when = f"{e.trigger.kind} {_text(e.trigger.value)}"
+            if e.trigger.kind == "after":
+                when = f"{when} s of event {e.trigger.event}"
+            table.add_row(e.actor or "(world)", when, does)
         console.print(table)
 
 
@@ -332,6 +344,12 @@ def _action(action: Any) -> str:
         "speed": ("speed_mps", "accel_mps2"),
         "offset": ("d_m", "lateral_mps"),
         "react": ("speed_mps",),
+        "open_door": ("value", "lateral_mps"),
+        "signal": ("mode",),
+        "lane_change": ("value", "lateral_mps"),
+        "friction": ("value",),
+        "indicator": ("value",),
+        "stand": ("speed_mps",),
     }
     values = ", ".join(f"{n} {_text(getattr(action, n))}" for n in fields.get(action.kind, ()))
     return f"{action.kind} {values}".strip()
@@ -343,7 +361,7 @@ def _sample(args: argparse.Namespace) -> int:
     document = _load(args.file)
     drawn = [sample(document, args.seed + i) for i in range(_count(args))]
     if args.json:
-        _print_json([asdict(scenario) for scenario in drawn])
+        _print_json(drawn)
         return 0
     table = _table(f"{document.id}: {len(drawn)} draws", "seed", *document.parameters, "actors")
     for scenario in drawn:
@@ -368,7 +386,7 @@ def _play(args: argparse.Namespace) -> int:
     policy = load_policy(resolve_policy(args.policy))
     results = run_episodes(policy, drawn, SimConfig())
     if args.json:
-        _print_json([asdict(result) for result in results])
+        _print_json(results)
         return 0
     table = _table(
         f"{document.id} driven by {args.policy}",

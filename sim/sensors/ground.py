@@ -15,6 +15,7 @@ from sim.sensors.smooth import SEAMLESS
 
 PAINT_RANGE_M = 90.0
 _PAINT_BEHIND_M = 15.0  # paint of this length may begin behind the camera
+_BESIDE_M = 30.0  # so much farther than ahead, paint is drawn to the sides
 _FAR_FOCAL = 0.45  # metres of range per pixel of focal length, where that is more
 MOST_RANGE_M = 260.0
 KERB_M = 0.12
@@ -199,6 +200,8 @@ def _list_paint(shapes, eye, look, scenes, scene, which):  # type: ignore[no-unt
             if eye.faces > 1:
                 ahead = math.sqrt(dx * dx + dy * dy)
             if not (-_PAINT_BEHIND_M < ahead < reach):
+                continue
+            if dx * dx + dy * dy > (reach + _BESIDE_M) ** 2:
                 continue
             beside = abs(eye.look_x * dy - eye.look_y * dx)
             if beside - _PAINT_BEHIND_M > _SLACK * eye.wedge * (ahead + 2.0 * _PAINT_BEHIND_M):

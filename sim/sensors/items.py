@@ -8,10 +8,12 @@ import numpy as np
 
 from sim.kernels import kernel
 from sim.sensors import ground, models, relief
+from sim.sensors.ground import STANDS
 
 BOX_RANGE_M = 160.0
 _TALL_RANGE_M = 350.0  # buildings and trees
 _PITCH_SLACK = 1.2  # the pitched view is a little wider on the ground than straight ahead
+_ASIDE = 1.2  # share of the range to which things are drawn to the sides
 _TERRAIN_RANGE_M = 150.0
 
 # A box, or with ``cell`` >= 0 a cell of the terrain. ``seat_x, seat_y``: the camera in the frame of
@@ -81,9 +83,9 @@ def _within_view(eye, item, reach):  # type: ignore[no-untyped-def]
     ahead = eye.look_x * dx + eye.look_y * dy
     beside = abs(eye.look_x * dy - eye.look_y * dx)
     size = 0.5 * (item.length + item.width) + 0.3
-    if eye.wedge == np.inf:
-        return dx * dx + dy * dy < (reach + size) ** 2
-    return (
+    if dx * dx + dy * dy > (_ASIDE * reach + size) ** 2:
+        return False
+    return eye.wedge == np.inf or (
         ahead > -size
         and ahead < reach
         and beside < size + eye.wedge * max(ahead + size, 0.0) * _PITCH_SLACK
@@ -93,7 +95,7 @@ def _within_view(eye, item, reach):  # type: ignore[no-untyped-def]
 @kernel
 def _gather_stands(items, count, eye, scenes, scene, reach):  # type: ignore[no-untyped-def]
     number = np.int64(0)
-    first, end = ground.cell_range(scenes, scene, eye, _TALL_RANGE_M, number, ground.STANDS)
+    first, end = ground.cell_range(scenes, scene, eye, _ASIDE * _TALL_RANGE_M, number, STANDS)
     while end >= first:
         for k in range(first, end):
             stand, item = scenes.stands[k], items[count]
@@ -113,7 +115,7 @@ def _gather_stands(items, count, eye, scenes, scene, reach):  # type: ignore[no-
             _seat(item, eye)
             count += 1
         number += 1
-        first, end = ground.cell_range(scenes, scene, eye, _TALL_RANGE_M, number, ground.STANDS)
+        first, end = ground.cell_range(scenes, scene, eye, _ASIDE * _TALL_RANGE_M, number, STANDS)
     return count
 
 

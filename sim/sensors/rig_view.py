@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +94,22 @@ class RigView:
             for name, value in given.items()
         }
         return RigView(**some)
+
+
+def joined(views: Sequence[RigView]) -> RigView:
+    """Many views as one; all need the same number of boxes. What only some leave out is calm there."""
+    values: dict[str, Any] = {}
+    for name in RigView.__dataclass_fields__:
+        parts = [getattr(view, name) for view in views]
+        given = next((part for part in parts if part is not None), None)
+        if given is not None:
+            sizes = [(len(view.map_id), *np.shape(given)[1:]) for view in views]
+            parts = [
+                np.full(size, _CALM[name][1]) if part is None else part
+                for part, size in zip(parts, sizes, strict=True)
+            ]
+        values[name] = None if given is None else np.concatenate(parts)
+    return RigView(**values)
 
 
 def actors_of(view: RigView) -> Actors:

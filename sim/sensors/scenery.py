@@ -141,15 +141,23 @@ def _cells(row: Records, kinds: list[tuple[F64, F64]]) -> tuple[I64, list[I64]]:
     return index, orders
 
 
-def _with_height(points: F64, z_m: float = 0.0) -> F64:
+def _with_height(points: F64) -> F64:
     if points.shape[1] == 3:
         return points
-    return np.concatenate([points, np.full((len(points), 1), z_m)], axis=1)
+    return np.concatenate([points, np.zeros((len(points), 1))], axis=1)
+
+
+def _counterclockwise(points: F64) -> F64:
+    """A polygon with heights. All go round the same way: a smooth fill takes away where two that go
+    round differently overlap."""
+    x, y = points[:, 0], points[:, 1]
+    area = x @ np.roll(y, -1) - y @ np.roll(x, -1)
+    return _with_height(points if area >= 0.0 else points[::-1])
 
 
 def _polygons(road: RoadMap) -> tuple[Records, F64]:
-    parts = [(_with_height(p), SURFACE) for p in road.surfaces]
-    parts += [(_with_height(p), PAVEMENT) for p in road.pavements]
+    parts = [(_counterclockwise(p), SURFACE) for p in road.surfaces]
+    parts += [(_counterclockwise(p), PAVEMENT) for p in road.pavements]
     rows = np.zeros(len(parts), dtype=POLYGON)
     first = 0
     for i, (points, kind) in enumerate(parts):

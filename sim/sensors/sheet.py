@@ -104,15 +104,6 @@ def view_of(
     )
 
 
-def joined(views: Sequence[RigView]) -> RigView:
-    """Many views as one; all need the same number of slots and the same fields."""
-    values: dict[str, Any] = {}
-    for name in RigView.__dataclass_fields__:
-        parts = [getattr(view, name) for view in views]
-        values[name] = None if parts[0] is None else np.concatenate(parts)
-    return RigView(**values)
-
-
 def in_weather(view: RigView, weather: Mapping[str, float]) -> RigView:
     """The same view in another weather (fields of ``RigView``)."""
     count = len(view.map_id)
@@ -138,7 +129,7 @@ def weather_sheet(
 
 
 def rig_sheet(atlas: MapAtlas, views: Mapping[str, RigView], rigs: Mapping[str, RigConfig]) -> U8:
-    """uint8 [H, W, 3]: a row for every rig and view, its cameras side by side, all of one height."""
+    """uint8 [H, W, 3]: a row for every rig and view, its cameras side by side, of one height."""
     rows = []
     height = max(config.height_px for config in rigs.values())
     for title, config in rigs.items():

@@ -14,7 +14,8 @@ from alpamayo.types import ACTOR_KINDS, ACTOR_SIZES_M, RoadSpec
 from sim.config import CameraConfig, RigConfig
 from sim.roads import MapAtlas
 from sim.sensors import Rig, RigView
-from sim.sensors.sheet import Seen, joined, view_of
+from sim.sensors.rig_view import joined
+from sim.sensors.sheet import Seen, view_of
 
 LENS = CameraConfig(hfov_deg=60.0, pitch_down_deg=4.0)
 TALL = RigConfig(width_px=168, height_px=84, cameras=(LENS,))
@@ -215,9 +216,7 @@ def test_brake_lamps_light_up_and_glow_at_night():
     for distance, least in ((12.0, 20), (30.0, 2)):
         for light in (1.0, 0.3):
             car = Seen("car", 50.0 + distance, 3.5, 0.0, BLUE)
-            off, on = draw(
-                scene(car, light=light), scene(replace(car, braking=True), light=light)
-            )
+            off, on = draw(scene(car, light=light), scene(replace(car, braking=True), light=light))
             assert redness(off) == 0 and redness(on) >= least
     # Not on a car that comes towards us.
     assert redness(draw(scene(Seen("car", 62.0, 3.5, np.pi, BLUE, braking=True)))[0]) == 0

@@ -136,9 +136,8 @@ def test_drivers_that_do_not_change_lanes_do_not() -> None:
     assert stage.a["v"][me] < 9.0
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_no_change_into_an_occupied_gap(seed: int) -> None:
+def drive_dense_lanes(seed: int) -> int:
+    """Lane changes within 25 s of 18 drivers on three lanes; none may be into an occupied gap."""
     rng = np.random.default_rng(seed)
     stage = Stage(RoadSpec(length_m=2000.0, lanes=3), 18, seed=seed)
     for lane in range(3):
@@ -160,7 +159,17 @@ def test_no_change_into_an_occupied_gap(seed: int) -> None:
             # Of this tick's motion, 0.1 s, up to 2 m may have gone.
             assert (away > CAR_M + CLEAR_M - 0.5).all()
         assert not overlaps(stage)
-    assert changes > 0
+    return changes
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_no_change_into_an_occupied_gap(seed: int) -> None:
+    drive_dense_lanes(seed)
+
+
+def test_drivers_change_lanes_in_dense_traffic() -> None:
+    assert sum(drive_dense_lanes(seed) for seed in range(5)) >= 5
 
 
 # Where a lane ends ---------------------------------------------------------------------------

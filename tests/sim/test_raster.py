@@ -38,7 +38,8 @@ def test_convex_fills_are_opencvs(seed):
     wrong = 0
     for _ in range(150):
         center = rng.uniform([-20, -15], [WIDTH + 20, HEIGHT + 15])
-        points = star(rng, rng.integers(3, 8), center, 10 ** rng.uniform(0, 2.5), rng.uniform(0.02, 1))
+        radius, flat = 10 ** rng.uniform(0, 2.5), rng.uniform(0.02, 1)
+        points = star(rng, rng.integers(3, 8), center, radius, flat)
         corners = fixed(points)[:: 1 if rng.random() < 0.5 else -1]
         corners = np.ascontiguousarray(corners)
         canvas = np.zeros((HEIGHT, WIDTH), dtype=np.uint32)
@@ -129,7 +130,7 @@ def test_smooth_fills_cover_the_exact_areas(seed):
         points = np.rint(points)  # sides on pixel borders
     polygon = Polygon(points)
     if not polygon.is_valid:
-        polygon = polygon.buffer(0)
+        polygon = polygon.convex_hull
         points = np.array(polygon.exterior.coords[:-1])
     np.testing.assert_allclose(coverage([points]), areas(polygon), atol=0.01)
     np.testing.assert_allclose(coverage([points[::-1]]), areas(polygon), atol=0.01)
