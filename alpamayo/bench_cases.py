@@ -91,7 +91,7 @@ class Drive:
     def __init__(self, scenarios: list[Scenario], worlds: int, config: SimConfig) -> None:
         from sim.env import DrivingVectorEnv
 
-        self.envs = DrivingVectorEnv(worlds, scenarios, config=config)
+        self.envs = DrivingVectorEnv(worlds, scenarios, config=config, copy=False)
         self._actions = np.zeros(self.envs.action_space.shape, np.float32)
         self.envs.reset(seed=0)
         for _ in range(WARM_UP_STEPS):

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 from alpamayo.types import RequestError
 
 PANEL_W, PANEL_H = 330, 250
-LEFT, RIGHT, TOP, BOTTOM = 62, 14, 44, 46
+LEFT, RIGHT, TOP, BOTTOM = 56, 26, 44, 46
 INK, GRID, LINE, PAPER = "#222", "#e2e2e2", "#0b6bcb", "#fff"
 
 Points = Sequence[tuple[float, float]]

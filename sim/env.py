@@ -116,7 +116,7 @@ class _Observer:
     def observe(self, worlds: WorldBatch) -> Any:
         """An array or a dict of arrays [B, ...]."""
         if self._state is None:
-            return worlds.observe().as_dict()
+            return worlds.observe(copy=self._copy).as_dict()
         if self._flatten:
             return self._state.flat(worlds, self._copy)
         return self._state.observe(worlds, self._copy)
@@ -228,7 +228,7 @@ class DrivingEnv(gym.Env[Any, np.ndarray]):
 
         rig, worlds = RigConfig(frames=1), self.worlds
         store = FrameStore(1, rig, replace(self.config, rig=rig), worlds.atlas)
-        images = store.frames(worlds.state, np.zeros(1, dtype=np.int64), worlds.scenarios)
+        images = store.frames(worlds.state, np.zeros(1, dtype=np.int64), worlds.scenarios, True)
         return _images_now(images, rig)[0]
 
 
@@ -270,7 +270,7 @@ class DrivingVectorEnv(VectorEnv):
 
     A world that ended starts its next episode at the following step, which ignores its action
     (autoreset mode NEXT_STEP). Infos are arrays [B] with masks. Without ``copy`` the next step
-    overwrites the arrays of a state observation.
+    overwrites the arrays of an observation (past frames are then not copied).
     """
 
     metadata = {  # noqa: RUF012

@@ -103,41 +103,42 @@ class FrameStore:
     """Images of the newest decisions of each world, drawn when first asked for."""
 
     def __init__(self, count: int, rig: RigConfig, config: SimConfig, atlas: MapAtlas) -> None:
+        from sim.sensors.history import FrameRing
         from sim.sensors.rig import Rig
 
         self.rig = Rig(rig, atlas)
         self._config, self._atlas = config, atlas
-        self._frames, self._cameras = rig.frames, len(rig.cameras)
-        self._gap = frame_gap_decisions(config)
-        kept = self._gap * (rig.frames - 1) + 1
-        shape = (count, self._cameras, kept, rig.height_px, rig.width_px, 3)
-        self._images = np.zeros(shape, dtype=np.uint8)
-        self._decision = np.full((count, kept), -1)
+        self._cameras, gap = len(rig.cameras), frame_gap_decisions(config)
+        self._ago = gap * np.arange(rig.frames - 1, -1, -1)
+        self._ring = FrameRing(count, rig, gap)
+        self._everyone = np.arange(count)
 
     def forget(self, rows: IntArray) -> None:
         """The worlds in ``rows`` were loaded anew."""
-        self._decision[rows] = -1
+        self._ring.forget(rows)
+
+    def advance(self) -> None:
+        """The worlds have made a decision."""
+        self._ring.advance()
 
     def frames(
-        self, state: WorldState, rows: IntArray, scenarios: Sequence[Scenario]
+        self, state: WorldState, rows: IntArray, scenarios: Sequence[Scenario], copy: bool
     ) -> np.ndarray:
         """uint8 [n, C * F, H, W, 3]: camera by camera, oldest first; before the start the first
-        image is repeated."""
-        ago = self._gap * np.arange(self._frames - 1, -1, -1)
-        wanted = np.maximum(state.decision[rows][:, None] - ago, 0)
-        slot = wanted % self._decision.shape[1]
-        missing = self._decision[rows[:, None], slot] != wanted
+        image is repeated. Without ``copy``, for all worlds in their order, it is a view of the
+        store, right until ``advance``."""
+        wanted = np.maximum(state.decision[rows][:, None] - self._ago, 0)
+        places = self._ring.place(self._ago)
+        missing = self._ring.tags[rows[:, None], places] != wanted
         if missing.any():
             n, f = np.nonzero(missing)
-            # the same image may be wanted twice at the start: draw it once
-            _, first = np.unique(np.stack([rows[n], wanted[n, f]]), axis=1, return_index=True)
-            n, f = n[first], f[first]
-            images = self._draw(state, rows[n], wanted[n, f], scenarios)
-            self._images[rows[n], :, slot[n, f]] = images
-            self._decision[rows[n], slot[n, f]] = wanted[n, f]
-        cameras = np.arange(self._cameras)
-        found = self._images[rows[:, None, None], cameras[:, None], slot[:, None]]
-        return found.reshape(len(rows), -1, *found.shape[3:])
+            # the same image may be wanted in several places at the start: draw it once
+            pairs = np.stack([rows[n], wanted[n, f]])
+            _, first, again = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
+            images = self._draw(state, *pairs[:, first], scenarios)
+            self._ring.write(rows[n], self._ago[f], images[again.reshape(-1)], wanted[n, f])
+        window = self._ring.window
+        return window if not copy and np.array_equal(rows, self._everyone) else window[rows]
 
     def _draw(
         self, state: WorldState, rows: IntArray, decision: IntArray, scenarios: Sequence[Scenario]

@@ -166,8 +166,14 @@ class WorldBatch:
         length_m: FloatArray = self.state.end_s - self.state.start_s
         return length_m
 
-    def observe(self, rows: IntArray | Sequence[int] | None = None) -> ObservationBatch:
-        """What the policy may see in worlds ``rows`` (default: all), images drawn now."""
+    def observe(
+        self, rows: IntArray | Sequence[int] | None = None, *, copy: bool = True
+    ) -> ObservationBatch:
+        """What the policy may see in worlds ``rows`` (default: all), images drawn now.
+
+        With ``copy=False`` the images of all worlds are a view that the next step overwrites: past
+        frames are not copied again and again.
+        """
         rows = self._rows(rows)
         state, config = self.state, self.config
         faults = [self.scenarios[row].faults for row in rows]
@@ -177,7 +183,7 @@ class WorldBatch:
         else:
             if self._frames is None:
                 self._frames = FrameStore(self.num_worlds, config.rig, config, self.atlas)
-            frames = self._frames.frames(state, rows, self.scenarios)
+            frames = self._frames.frames(state, rows, self.scenarios, copy)
         return ObservationBatch(
             frames, history, speed, state.command[rows], state.speed_limit[rows].astype(np.float32)
         )
@@ -224,6 +230,8 @@ class WorldBatch:
         tally = self.new_tally()
         begin_decisions(state.worlds, plans, state.queue, state.queue_due, due)
         self.run(self._ticks_per_decision, tally, per_pose=round(HISTORY_GAP_S / self.tick_s))
+        if self._frames is not None:
+            self._frames.advance()
         return to_signals(state, tally)
 
     def new_tally(self) -> np.ndarray:

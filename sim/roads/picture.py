@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -80,12 +82,15 @@ class _Canvas:
         return np.asarray(cv2.resize(self.image, self.size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def top_view(road: RoadMap, px_per_m: float = 4.0) -> U8:
+def top_view(
+    road: RoadMap, px_per_m: float = 4.0, boxes: F64 | None = None, colors: Any = ()
+) -> U8:
     """The map from above, north up: uint8 [H, W, 3] RGB.
 
     Surfaces (the higher, the lighter), pavements, paint and scenery as the camera knows them. On
     top the centre lines of the lanes, coloured by kind, with arrow heads; the stop lines that
-    traffic obeys; signal heads and signs, with ticks that point where they face.
+    traffic obeys; signal heads and signs, with ticks that point where they face. ``boxes`` [n, 5+]
+    (x, y, heading, length, width) with ``colors`` [n, 3] stand on the road.
 
     Raises ``RequestError`` if the image would be too large.
     """
@@ -106,6 +111,9 @@ def top_view(road: RoadMap, px_per_m: float = 4.0) -> U8:
         _draw_post(canvas, x, y, facing, _STOP_COLORS[STOP_AT_SIGNAL])
     for x, y, facing, kind in road.signs:
         _draw_post(canvas, x, y, facing, _SIGN_COLORS.get(kind, _OTHER_SIGN))
+    for box, color in zip(boxes if boxes is not None else (), colors, strict=True):
+        red, green, blue = (int(c) for c in color)
+        canvas.polygon(_corners(*(float(v) for v in box[:5])), (red, green, blue))
     return canvas.finished()
 
 
@@ -119,10 +127,15 @@ def _bounds(road: RoadMap) -> tuple[F64, F64]:
 
 def _box(item: Scenery) -> F64:
     """Corners [4, 2] of a piece of scenery."""
-    half = 0.5 * np.array([item.length, item.width])
+    return _corners(item.x, item.y, item.heading, item.length, item.width)
+
+
+def _corners(x: float, y: float, heading: float, length: float, width: float) -> F64:
+    half = 0.5 * np.array([length, width])
     corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-    cos, sin = np.cos(item.heading), np.sin(item.heading)
-    return corners @ np.array([[cos, sin], [-sin, cos]]) + [item.x, item.y]
+    cos, sin = np.cos(heading), np.sin(heading)
+    turned: F64 = corners @ np.array([[cos, sin], [-sin, cos]]) + [x, y]
+    return turned
 
 
 def _draw_surfaces(canvas: _Canvas, surfaces: tuple[F64, ...]) -> None:

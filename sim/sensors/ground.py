@@ -187,7 +187,7 @@ def _farthest(eye, polygon, x, y):  # type: ignore[no-untyped-def]
 def _list_paint(shapes, eye, look, scenes, scene, which):  # type: ignore[no-untyped-def]
     """All paint of one colour."""
     rgb = scenes.colors[scene.color_first + which]
-    color = MARKING if look.labels else paint_color(look, rgb, 1.0)
+    color = MARKING if look.labels else paint_color(look, rgb, look.light, 1.0)
     reach, number = reach_of(eye, PAINT_RANGE_M), NONE
     first, end = cell_range(scenes, scene, eye, reach, number, QUADS)
     while end >= first:
@@ -219,7 +219,8 @@ def list_cell(shapes, eye, look, scenes, scene, item):  # type: ignore[no-untype
     """Grass, road and paint of one cell of the terrain."""
     cell, labels = scenes.terrain[item.cell], look.labels
     opacity = 0 if labels else SEAMLESS
-    clear = palette.clearness(look, item.distance)
+    # The item's distance is that of the cell's far corner.
+    clear = palette.clearness(look, max(item.distance - 0.7 * relief.TERRAIN_M, 0.0))
     light = look.light
     if look.night > 0.0:
         dx, dy = item.x - eye.x, item.y - eye.y
@@ -249,16 +250,16 @@ def _piece_color(look, scenes, scene, kind, clear, light, tone):  # type: ignore
     if look.labels:
         return ROAD if kind == 0 else PAVED if kind == 1 else MARKING
     if kind >= 2:
-        return paint_color(look, scenes.colors[scene.color_first + kind - 2], clear)
+        return paint_color(look, scenes.colors[scene.color_first + kind - 2], light, clear)
     gain = tone * light / max(look.light, 1e-6)
     rgb = look.road if kind == 0 else look.pavement
     return palette.through_fog(look, clear, rgb[0] * gain, rgb[1] * gain, rgb[2] * gain)
 
 
 @kernel
-def paint_color(look, rgb, clear):  # type: ignore[no-untyped-def]
+def paint_color(look, rgb, light, clear):  # type: ignore[no-untyped-def]
     """Packed colour of paint; snow covers most of it."""
-    light, cover = look.light, 0.75 * look.snow
+    cover = 0.75 * look.snow
     r = np.rint(light * rgb[0])
     g = np.rint(light * rgb[1])
     b = np.rint(light * rgb[2])

@@ -9,6 +9,8 @@ when it has reached the end: one frame's copy per decision, on average.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +18,7 @@ from sim.config import RigConfig
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.integer[Any]]
 UNKNOWN = -1
 
 
@@ -66,14 +69,14 @@ class FrameRing:
         self._start += 1
         self.tags[:, self.place(0)] = UNKNOWN
 
-    def write(self, rows: I64, ago: I64, images: U8, decision: I64) -> None:
+    def write(self, rows: Ints, ago: Ints, images: U8, decision: Ints) -> None:
         """Frame ``images[i]`` [C, H, W, 3] of world ``rows[i]`` is that of ``ago[i]`` decisions
         ago, made at ``decision[i]``."""
         for c in range(self._cameras):
             self.images[rows, self.place(ago) + c * self._span] = images[:, c]
         self.tags[rows, self.place(ago)] = decision
 
-    def fill(self, rows: I64) -> None:
+    def fill(self, rows: Ints) -> None:
         """Worlds ``rows`` begin: their newest frames have been there all the time."""
         newest = self.places()
         for ago in range(1, self._span):
@@ -83,6 +86,15 @@ class FrameRing:
             rows, self.place(0)
         ][:, None]
 
-    def forget(self, rows: I64) -> None:
+    def hold(self, rows: Ints) -> None:
+        """Worlds ``rows`` stood still while the others advanced: their frames are no older."""
+        first, end = self._start, self._start + self._width
+        low = max(first - 1, 0)
+        for rows_of in (self.images, self.tags):
+            rows_of[rows, low + 1 : end] = rows_of[rows, low : end - 1]
+        if first == 0:  # what was the oldest has just been given up
+            self.tags[rows, 0] = UNKNOWN
+
+    def forget(self, rows: Ints) -> None:
         """Nothing of worlds ``rows`` is of use any more."""
         self.tags[rows] = UNKNOWN

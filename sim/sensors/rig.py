@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sim.roads.atlas import MapAtlas
 
 U8 = npt.NDArray[np.uint8]
-I64 = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.integer[Any]]
 # Pictures with fewer rows show things in their plain form: finer parts would only flicker.
 PLAIN_BELOW_ROWS = 100
 _CHUNK = 16  # pictures listed at once: their shapes stay in the processor's cache
@@ -48,7 +48,7 @@ class Rig:
         self._draw(view, images, np.arange(len(images)), np.arange(images.shape[1]), False)
         return images
 
-    def draw_into(self, view: RigView, images: U8, rows: I64, places: I64) -> None:
+    def draw_into(self, view: RigView, images: U8, rows: Ints, places: Ints) -> None:
         """Draw camera c of view i into ``images[rows[i], places[c]]``; ``images`` uint8 [*, *, H,
         W, 3], contiguous."""
         self._draw(view, images, rows, places, False)
@@ -65,7 +65,7 @@ class Rig:
         shape = (len(view.map_id), len(config.cameras), config.height_px, config.width_px)
         return np.empty((*shape, channels), dtype=np.uint8)
 
-    def _draw(self, view: RigView, images: U8, rows: I64, places: I64, labels: bool) -> None:
+    def _draw(self, view: RigView, images: U8, rows: Ints, places: Ints, labels: bool) -> None:
         config, count = self.config, len(view.map_id)
         if not count:
             return

@@ -97,7 +97,7 @@ class RigView:
 
 
 def joined(views: Sequence[RigView]) -> RigView:
-    """Many views as one; all need the same number of boxes. What only some leave out is calm there."""
+    """Many views with equally many boxes as one. What only some leave out is calm in those."""
     values: dict[str, Any] = {}
     for name in RigView.__dataclass_fields__:
         parts = [getattr(view, name) for view in views]

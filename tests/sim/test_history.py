@@ -90,6 +90,31 @@ def test_an_advance_moves_at_most_one_frame_on_average(cameras, frames, gap):
     assert ring.images.shape[1] == 2 * width
 
 
+@pytest.mark.parametrize(("cameras", "frames", "gap"), [(1, 2, 1), (3, 3, 1), (2, 2, 3)])
+def test_a_world_that_stands_still_keeps_its_frames(cameras, frames, gap):
+    ring = FrameRing(2, rig_of(cameras, frames), gap)
+    for decision in range(40):
+        for world in range(2):
+            if world == 0 or decision < 20:
+                write_newest(ring, world, decision, cameras)
+        if decision == 0:
+            ring.fill(np.array([0, 1]))
+        if decision == 19:
+            kept = ring.window[1].copy()
+        ring.advance()
+        if decision >= 19:
+            ring.hold(np.array([1]))
+            # What fell off when the window went back to its start is drawn again.
+            ago = np.arange(frames * gap - 1, -1, -1)
+            lost = ago[ring.tags[1, ring.place(ago)] < 0]
+            assert len(lost) <= 1
+            for k in lost:
+                images = frames_of(1, 19 - k, cameras)[None]
+                ring.write(np.array([1]), np.array([k]), images, np.array([19 - k]))
+            np.testing.assert_array_equal(ring.window[1], kept)
+            assert ring.tags[1, ring.place(ago)].tolist() == (19 - ago).tolist()
+
+
 def test_what_is_not_known_says_so():
     ring = FrameRing(2, rig_of(1, 3), 2)
     assert (ring.tags == -1).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def seen(scenario: Any, *faults: Fault, decisions: int = 6) -> list[Any]:
 
 def test_frames_come_camera_by_camera_oldest_first(scenario: Any) -> None:
     images = seen(scenario)
-    for before, after in zip(images, images[1:], strict=False):
+    for before, after in itertools.pairwise(images):
         np.testing.assert_array_equal(after[:, 0], before[:, 1])
         assert (after[:, 1] != before[:, 1]).any(axis=(1, 2, 3)).all()
     assert (images[0][0] != images[0][1]).any()
