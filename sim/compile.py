@@ -10,26 +10,28 @@ import sys
 import time
 from dataclasses import replace
 
+_busy = False  # the worlds made below come back to ``ensure_compiled``
+
 
 def ensure_compiled() -> None:
     """Compile what is not on disk yet, and say so before it takes its time."""
+    global _busy
     from sim import kernels
 
-    if kernels.are_compiled():
+    if _busy or kernels.are_compiled():
         return
-    kernels.mark_compiled()  # before: making a world below must not come back here
-    started = time.perf_counter()
+    _busy, started = True, time.perf_counter()
     print(
-        f"alpamayo: compiling the simulator's kernels (once, about a minute) into "
+        f"alpamayo: compiling the simulator's kernels (once, one to two minutes) into "
         f"{kernels.CACHE_DIR} ...",
         file=sys.stderr,
         flush=True,
     )
     try:
         _touch_everything()
-    except BaseException:
-        (kernels.CACHE_DIR / kernels.READY).unlink(missing_ok=True)
-        raise
+    finally:
+        _busy = False
+    kernels.mark_compiled()
     print(
         f"alpamayo: kernels compiled in {time.perf_counter() - started:.0f} s",
         file=sys.stderr,
@@ -41,8 +43,9 @@ def _touch_everything() -> None:
     """Step, forecast and look at a small world, so that each kernel runs once."""
     import numpy as np
 
-    from alpamayo.types import EgoSpec, RoadSpec, Scenario, TrafficSpec
-    from sim.config import SimConfig
+    from alpamayo.types import EgoSpec, RoadSpec, Scenario, TrafficSpec, Weather
+    from sim.config import SimConfig, alpamayo_rig
+    from sim.env import DrivingVectorEnv
     from sim.world import WorldBatch
 
     scenario = Scenario(
@@ -53,8 +56,13 @@ def _touch_everything() -> None:
     worlds.observe()
     worlds.step(np.zeros((1, steps, 2)))
     worlds.privileged().forecast(np.zeros((1, 1, steps, 2)), np.zeros(1, dtype=np.int64))
-    WorldBatch([replace(scenario, seed=2)], SimConfig(rig=None)).step(np.zeros((1, steps, 2)))
+    rainy = replace(scenario, weather=Weather(fog_m=80.0, rain=0.5))
+    WorldBatch([rainy], SimConfig(rig=alpamayo_rig(112, 56, 1), decision_s=0.1)).observe()
+    DrivingVectorEnv(1, scenario, rig=None).reset(seed=1)
 
 
 if __name__ == "__main__":
-    ensure_compiled()
+    # The module that worlds import, not this second copy of it.
+    from sim.compile import ensure_compiled as ensure
+
+    ensure()

@@ -212,8 +212,8 @@ class WorldState:
     speed); ``queue`` [B, Q, K, 2] holds plans that wait, ``queue_due`` [B, Q] the base tick at
     which each takes over (-1: the slot is empty). ``history`` [B, 16, 3]: past ego poses. The
     ``seen_*`` arrays [B, seen, C, ...] hold what each camera showed at the starts of the last
-    decisions, newest first: enough to draw it again (ego pose and number of the decision; boxes;
-    flags; signals).
+    decisions, newest first: enough to draw it again (ego pose, number of the decision and route_s;
+    poses and base heights of the boxes; flags; signals).
     """
 
     worlds: np.ndarray
@@ -272,8 +272,8 @@ def allocate(count: int, sizes: Sizes) -> WorldState:
         queue_due=np.full((count, q), -1, dtype=np.int64),
         reference=np.zeros((count, n, 4)),
         history=np.zeros((count, HISTORY, 3)),
-        seen_ego=np.zeros((count, seen, cameras, 4)),
-        seen_boxes=np.zeros((count, seen, cameras, a, 3)),
+        seen_ego=np.zeros((count, seen, cameras, 5)),
+        seen_boxes=np.zeros((count, seen, cameras, a, 4)),
         seen_flags=np.zeros((count, seen, cameras, a), dtype=np.int8),
         seen_signals=np.full((count, seen, cameras, 2), 2, dtype=np.int8),
     )

@@ -8,7 +8,7 @@ remembered, so nothing older is ever needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,8 +80,8 @@ def remember_view(
         return
     rows = np.flatnonzero(active)
     now = (
-        np.stack([state.x, state.y, state.heading, state.decision.astype(float)], axis=-1),
-        np.stack([state.ax, state.ay, state.aheading], axis=-1),
+        np.stack([state.x, state.y, state.heading, state.decision, state.route_s], axis=-1),
+        np.stack([state.ax, state.ay, state.aheading, state.base_z], axis=-1),
         _flags(state),
         signal_state(state, state.tick * config.tick_s),
     )
@@ -117,9 +117,10 @@ class FrameStore:
         """The worlds in ``rows`` were loaded anew."""
         self._ring.forget(rows)
 
-    def advance(self) -> None:
-        """The worlds have made a decision."""
+    def advance(self, active: BoolArray) -> None:
+        """The ``active`` worlds have made a decision, the others have ended."""
         self._ring.advance()
+        self._ring.hold(np.flatnonzero(~active))
 
     def frames(
         self, state: WorldState, rows: IntArray, scenarios: Sequence[Scenario], copy: bool
@@ -127,18 +128,37 @@ class FrameStore:
         """uint8 [n, C * F, H, W, 3]: camera by camera, oldest first; before the start the first
         image is repeated. Without ``copy``, for all worlds in their order, it is a view of the
         store, right until ``advance``."""
-        wanted = np.maximum(state.decision[rows][:, None] - self._ago, 0)
-        places = self._ring.place(self._ago)
-        missing = self._ring.tags[rows[:, None], places] != wanted
+        ring, decision = self._ring, state.decision[rows]
+        wanted = np.maximum(decision[:, None] - self._ago, 0)
+        places = ring.place(self._ago)
+        missing = ring.tags[rows[:, None], places] != wanted
+        newest = np.flatnonzero(missing[:, -1])
+        if len(newest):
+            self._draw_newest(state, rows[newest], scenarios)
+            ring.fill(rows[newest[decision[newest] == 0]])
+            missing = ring.tags[rows[:, None], places] != wanted
         if missing.any():
             n, f = np.nonzero(missing)
             # the same image may be wanted in several places at the start: draw it once
             pairs = np.stack([rows[n], wanted[n, f]])
             _, first, again = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
-            images = self._draw(state, *pairs[:, first], scenarios)
-            self._ring.write(rows[n], self._ago[f], images[again.reshape(-1)], wanted[n, f])
-        window = self._ring.window
+            row, past = pairs[:, first]
+            images = self._draw(state, row, past, scenarios)
+            ring.write(rows[n], self._ago[f], images[again.reshape(-1)], wanted[n, f])
+        window = ring.window
         return window if not copy and np.array_equal(rows, self._everyone) else window[rows]
+
+    def _draw_newest(
+        self, state: WorldState, rows: IntArray, scenarios: Sequence[Scenario]
+    ) -> None:
+        """Draw the present images of worlds ``rows`` where they belong."""
+        ring, decision = self._ring, state.decision[rows]
+        faults = faults_now([scenarios[row] for row in rows], self._config, decision)
+        view = self._view(state, rows, decision, 0, faults)
+        self.rig.draw_into(view, ring.images, rows, ring.places())
+        for i, c, image in self._stale(state, rows, decision, faults):
+            ring.images[rows[i], ring.places()[c]] = image
+        ring.tags[rows, ring.place(0)] = decision
 
     def _draw(
         self, state: WorldState, rows: IntArray, decision: IntArray, scenarios: Sequence[Scenario]
@@ -146,13 +166,24 @@ class FrameStore:
         """uint8 [n, C, H, W, 3] images at the starts of ``decision`` [n] of worlds ``rows`` [n]."""
         faults = faults_now([scenarios[row] for row in rows], self._config, decision)
         images = self.rig.draw(self._view(state, rows, decision, 0, faults))
-        # Cameras of a world share their view unless one of them shows an older one.
-        for i, wrong in faults.items():
-            for c in range(1, self._cameras):
-                if (wrong.decision != wrong.decision[0]).any():
-                    view = self._view(state, rows[[i]], decision[[i]], c, {0: wrong})
-                    images[i, c] = self.rig.draw(view)[0, c]
+        for i, c, image in self._stale(state, rows, decision, faults):
+            images[i, c] = image
         return images
+
+    def _stale(
+        self,
+        state: WorldState,
+        rows: IntArray,
+        decision: IntArray,
+        faults: dict[int, CameraFaults],
+    ) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(row, camera, image) where the cameras of a world do not all show the same decision: each
+        needs its own view."""
+        for i, wrong in faults.items():
+            if (wrong.decision != wrong.decision[0]).any():
+                for c in range(1, self._cameras):
+                    view = self._view(state, rows[[i]], decision[[i]], c, {0: wrong})
+                    yield i, c, self.rig.draw(view)[0, c]
 
     def _view(
         self,
@@ -169,6 +200,7 @@ class FrameStore:
         boxes: Any = boxes_of(state)[rows]
         flags = _flags(state)[rows].astype(np.int64)
         ego = np.stack([state.x, state.y, state.heading], axis=-1)[rows]
+        route_s = state.route_s[rows]
         signals: Any = signal_state(state, state.tick * config.tick_s)[rows]
         time_s: Any = decision.astype(np.float64) * config.decision_s
         ago = state.decision[rows] - decision
@@ -178,19 +210,28 @@ class FrameStore:
         past = np.flatnonzero(ago > 0)
         if len(past):
             row, k = rows[past], ago[past] - 1
-            boxes[past, :, :3] = state.seen_boxes[row, k, camera]
+            boxes[past, :, :3] = state.seen_boxes[row, k, camera, :, :3]
+            boxes[past, :, 6] = state.seen_boxes[row, k, camera, :, 3]
             flags[past] = state.seen_flags[row, k, camera]
             ego[past] = state.seen_ego[row, k, camera, :3]
+            route_s[past] = state.seen_ego[row, k, camera, 4]
             time_s[past] = state.seen_ego[row, k, camera, 3] * config.decision_s
             signals[past] = state.seen_signals[row, k, camera]
         dead, dirty = np.zeros((len(rows), cameras), bool), np.zeros((len(rows), cameras))
         turned_deg = np.zeros((len(rows), cameras))
+        dirt_seed = np.zeros((len(rows), cameras), dtype=np.int64)
         for i, wrong in faults.items():
             dead[i], dirty[i] = wrong.dead, wrong.dirt
             turned_deg[i] = np.degrees(wrong.yaw_rad)
-        z_m, pitch_rad = self._ground(state, rows, ego)
+            dirt_seed[i] = (wrong.dirt_seed >> np.uint64(1)).astype(np.int64)
+        z_m, pitch_rad = self._ground(state, rows, route_s)
+        map_id, glare = state.map_id[rows], state.glare[rows]
+        sun_heading = np.zeros(len(rows))
+        if glare.any():  # it stands low over where the route leads at its start
+            start = self._atlas.pose(map_id, state.route[rows], state.start_s[rows], 0.0)
+            sun_heading = np.asarray(start[2], dtype=np.float64)
         return RigView(
-            map_id=state.map_id[rows],
+            map_id=map_id,
             ego_pose=np.concatenate([ego, z_m[:, None]], axis=1),
             ego_pitch=pitch_rad,
             boxes=boxes,
@@ -205,18 +246,19 @@ class FrameStore:
             fog_m=state.fog_m[rows],
             rain=state.rain[rows],
             snow=state.snow[rows],
-            glare=state.glare[rows],
+            glare=glare,
+            sun_heading=sun_heading,
             texture_seed=state.texture_seed[rows],
             time_s=time_s,
             dead=dead,
             dirty=dirty,
             turned_deg=turned_deg,
+            dirt_seed=dirt_seed,
         )
 
-    def _ground(self, state: WorldState, rows: IntArray, ego: FloatArray) -> tuple[Any, Any]:
-        """Height of the road under the egos [n] and its slope along the route [n], rad."""
+    def _ground(self, state: WorldState, rows: IntArray, s_m: FloatArray) -> tuple[Any, Any]:
+        """Height of the routes of worlds ``rows`` at ``s_m`` [n], and their slope there (rad)."""
         map_id, route = state.map_id[rows], state.route[rows]
-        s, _ = self._atlas.project(map_id, route, ego[:, 0], ego[:, 1], state.route_s[rows])
-        behind = self._atlas.elevation(map_id, route, s - 0.5 * GRADE_M)
-        ahead = self._atlas.elevation(map_id, route, s + 0.5 * GRADE_M)
+        behind = self._atlas.elevation(map_id, route, s_m - 0.5 * GRADE_M)
+        ahead = self._atlas.elevation(map_id, route, s_m + 0.5 * GRADE_M)
         return 0.5 * (ahead + behind), np.arctan((ahead - behind) / GRADE_M)

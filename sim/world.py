@@ -231,7 +231,7 @@ class WorldBatch:
         begin_decisions(state.worlds, plans, state.queue, state.queue_due, due)
         self.run(self._ticks_per_decision, tally, per_pose=round(HISTORY_GAP_S / self.tick_s))
         if self._frames is not None:
-            self._frames.advance()
+            self._frames.advance(active)
         return to_signals(state, tally)
 
     def new_tally(self) -> np.ndarray:

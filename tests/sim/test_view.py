@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alpamayo.types import ActorSpec, EgoSpec, Fault, RequestError, RoadSpec
+from alpamayo.types import ActorSpec, EgoSpec, Fault, RequestError, RoadSpec, TrafficSpec, Weather
 from sim.config import CameraConfig, RigConfig, SimConfig
 from sim.world import WorldBatch
 
@@ -86,6 +86,26 @@ def test_a_fork_that_never_looked_before_sees_the_same(scenario: Any, fault: Fau
     drive(worlds, 2)
     drive(fork, 2)
     np.testing.assert_array_equal(frames(fork), frames(worlds)[[1, 0]])
+
+
+def test_a_fork_sees_the_same_over_a_hill_in_the_rain(scenario: Any) -> None:
+    road = RoadSpec("crest", lanes=2, length_m=400.0, rise_m=6.0)
+    worlds = WorldBatch(
+        [
+            scenario(
+                LEAD, road=road, ego=EgoSpec("lane0", s_m=100.0, speed_mps=15.0), seed=seed,
+                weather=Weather(rain=0.5, glare=0.7), traffic=TrafficSpec(6),
+                faults=(Fault("drop", "left", 0.4), Fault("miscalibrated", "front", 3.0)),
+            )
+            for seed in range(3)
+        ],
+        CONFIG,
+    )  # fmt: skip
+    for _ in range(6):
+        worlds.observe()
+        drive(worlds, 1)
+        fork = worlds.fork([2, 0, 1])
+        np.testing.assert_array_equal(frames(fork), frames(worlds)[[2, 0, 1]])
 
 
 def test_restored_worlds_see_and_drive_what_they_did(scenario: Any) -> None:
