@@ -141,7 +141,7 @@ def _populate(
             a[slot].path = lane_of[pick]
             a[slot].s = s_of[pick] + _draw(seed, slot, 17 + 2 * attempt)
             _put(a, slot, map_id, maps)
-            if _has_room(a, slot, ego_x, ego_y, clear_m):
+            if _has_room(a, slot, ego_x, ego_y, clear_m, map_id, maps):
                 lane = maps.lanes[lookup.lane(maps, map_id, a[slot].path)]
                 factor = slowest + (fastest - slowest) * _draw(seed, slot, 2)
                 a[slot].desired = max(lane.speed_limit * factor, 1.0)
@@ -235,7 +235,9 @@ def _put(a: Any, slot: int, map_id: int, maps: Any) -> None:
 
 
 @kernel
-def _has_room(a: Any, slot: int, ego_x: float, ego_y: float, clear_m: float) -> bool:
+def _has_room(
+    a: Any, slot: int, ego_x: float, ego_y: float, clear_m: float, map_id: int, maps: Any
+) -> bool:
     """Whether vehicle ``slot`` is far enough from the ego and, along its lane, from the others."""
     away = math.hypot(a[slot].ax - ego_x, a[slot].ay - ego_y)
     if away < clear_m + a[slot].length:
@@ -243,7 +245,8 @@ def _has_room(a: Any, slot: int, ego_x: float, ego_y: float, clear_m: float) -> 
     least = math.inf
     for j in range(slot):
         if a[j].present:
-            least = min(least, _gap(a[slot], a[j]))
+            _, lane_gap = _lane_gap(a[slot], a[j], map_id, maps)
+            least = min(least, lane_gap, _gap(a[slot], a[j]))
     return least >= clear_m
 
 
@@ -262,6 +265,20 @@ def _gap(me: Any, other: Any) -> float:
 
 
 @kernel
+def _lane_gap(me: Any, other: Any, map_id: int, maps: Any) -> tuple[float, float]:
+    """How far ahead of ``me`` another is along its lane, bends and all, and the distance between
+    the bodies (inf: it is beside the lane)."""
+    s, d, turn = other.s, other.d, 0.0
+    if other.path != me.path:
+        s, d, turn = lookup.between(maps, map_id, me.path, other.path, other.s, other.d)
+    cos_t, sin_t = abs(math.cos(turn + other.turn)), abs(math.sin(turn + other.turn))
+    reach = 0.5 * (me.width + other.length * sin_t + other.width * cos_t) + BESIDE_M
+    if abs(d - me.d) >= reach:
+        return 0.0, math.inf
+    return s - me.s, abs(s - me.s) - 0.5 * (me.length + other.length * cos_t + other.width * sin_t)
+
+
+@kernel
 def _start_speed(a: Any, i: int, count: int, map_id: int, maps: Any) -> float:
     """The speed that the driver would keep here behind whoever is ahead."""
     path, s = a[i].path, a[i].s
@@ -269,9 +286,11 @@ def _start_speed(a: Any, i: int, count: int, map_id: int, maps: Any) -> float:
     for j in range(count):
         if j != i and a[j].present:
             dx, dy = a[j].ax - a[i].ax, a[j].ay - a[i].ay
+            ahead, gap = _lane_gap(a[i], a[j], map_id, maps)
+            gap = gap if ahead > 0.0 else math.inf
             if a[i].cos_h * dx + a[i].sin_h * dy > 0.0:
-                free = max(_gap(a[i], a[j]) - a[i].min_gap, 0.0)
-                speed = min(speed, free / a[i].headway)
+                gap = min(gap, _gap(a[i], a[j]))
+            speed = min(speed, max(gap - a[i].min_gap, 0.0) / a[i].headway)
     front = s + 0.5 * a[i].length
     line_s, _, _ = lookup.next_stop(maps, map_id, path, front)
     return min(speed, math.sqrt(2.0 * ARRIVAL_BRAKE_MPS2 * max(line_s - front, 0.0)))

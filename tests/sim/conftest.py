@@ -6,14 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from alpamayo.types import ActorSpec, EgoSpec, EventSpec, RoadSpec, Scenario
 from sim.config import SimConfig
-
-# The first call of a kernel loads or compiles it.
-settings.register_profile("kernels", deadline=None)
-settings.load_profile("kernels")
 
 
 def make_scenario(

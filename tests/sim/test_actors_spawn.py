@@ -77,14 +77,6 @@ def test_vehicles_start_apart_on_lanes_near_the_ego(road: RoadSpec, seed: int) -
     assert (actors["behaviour"] == IDM).all()
 
 
-@settings(max_examples=10, deadline=None)
-@given(st.sampled_from(ROADS[:3]), st.integers(0, 1000))
-def test_nobody_has_to_brake_hard_at_the_start(road: RoadSpec, seed: int) -> None:
-    stage, actors = on_road(road, seed)
-    stage.put_ego(stage.road.names[0], -5000.0)
-    assert (stage.decide()[: len(actors)] > -6.0).all()
-
-
 def test_the_seed_decides_and_nothing_else() -> None:
     first = on_road(ROADS[0], 5)[1].copy()
     again = on_road(ROADS[0], 5)[1]
