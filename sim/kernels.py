@@ -10,6 +10,8 @@ map: a tick with 16 actors costs 5 us instead of 20 us.
 
 Machine code is cached on disk in a folder named after the sources of this package: numba looks at
 the file of a kernel only, and would go on using what it compiled from older callees in other files.
+It also keeps apart files by their place and time, so these are part of the name: else the mark that
+all is compiled would speak for another checkout.
 ``ALPAMAYO_CACHE`` (else ``XDG_CACHE_HOME``, else ``~/.cache``) says where; ``NUMBA_CACHE_DIR``
 wins.
 """
@@ -32,11 +34,12 @@ READY = "compiled"  # this file stands in the folder once every kernel has been 
 
 
 def _source_digest() -> str:
-    digest = hashlib.sha256()
     package = Path(__file__).parent
+    digest = hashlib.sha256(str(package).encode())
     # Kernels freeze the constants of the vocabulary too.
     for path in (*sorted(package.rglob("*.py")), package.parent / "alpamayo" / "types.py"):
         digest.update(path.read_bytes())
+        digest.update(str(path.stat().st_mtime_ns).encode())
     return digest.hexdigest()[:16]
 
 
@@ -75,12 +78,6 @@ def kernel(function: _F) -> _F:
     compiled: _F = numba.njit(
         cache=True, error_model="numpy", nogil=True, _nrt=False, forceinline=True
     )(function)
-    return compiled
-
-
-def allocating(function: _F) -> _F:
-    """As ``kernel``, for what makes arrays of its own (building maps): not for the inner loop."""
-    compiled: _F = numba.njit(cache=True, error_model="numpy", nogil=True)(function)
     return compiled
 
 
