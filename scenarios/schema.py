@@ -254,6 +254,10 @@ class ScenarioDocument(Strict):
     """Inherited actors to leave out, together with their events."""
     nominal: bool = False
     """True for the twin without the danger, and for ordinary driving."""
+    collision_course: bool = True
+    """Of a danger: whoever keeps its lane and speed crashes. False where the danger is another one
+    (faults, bad sight, who drives into ego from behind): then only the expert must get through.
+    """
     sources: list[str] = Field(default_factory=list)
     """Where the situation is described (crash typologies, protocols)."""
     tags: list[str] = Field(default_factory=list)

@@ -142,8 +142,3 @@ def change_lane(w: Any, a: Any, i: int, direction: int, maps: Any, rate_mps: flo
     if target < 0:
         return False
     return switch_lane(w, a, i, target, rate_mps, maps)
-
-
-def empty_ways(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Room for ``count`` ways: lanes [count, LINKS] and where they start [count, LINKS]."""
-    return np.zeros((count, LINKS), dtype=np.int64), np.zeros((count, LINKS))
