@@ -1,0 +1,66 @@
+"""``alpamayo scenario lint``: every mistake of files and folders, with its place."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alpamayo.cli.scenario.common import print_json
+from alpamayo.types import RequestError
+
+if TYPE_CHECKING:
+    from scenarios.yaml_tree import LocatedProblem
+
+HELP = "check scenario and suite files, print every error with its place"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="file, folder or library id")
+
+
+def run(args: argparse.Namespace) -> int:
+    files = _files(args.paths)
+    problems: list[LocatedProblem] = []
+    for file in files:
+        problems += _problems_of(file)
+    if args.json:
+        print_json({"files": len(files), "problems": [problem.as_dict() for problem in problems]})
+    else:
+        for problem in problems:
+            print(problem)
+        word = "file" if len(files) == 1 else "files"
+        print(f"{len(files)} {word}, {len(problems)} problem{'' if len(problems) == 1 else 's'}")
+    return 1 if problems else 0
+
+
+def _files(paths: list[str]) -> list[Path]:
+    from scenarios.catalog import resolve
+
+    files: list[Path] = []
+    for text in paths:
+        path = Path(text)
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix in (".yaml", ".yml"))
+            if not found:
+                raise RequestError(f"{text}: no YAML files in this folder")
+            files += found
+        else:
+            files.append(resolve(text))
+    return files
+
+
+def _problems_of(file: Path) -> list[LocatedProblem]:
+    from scenarios.load import load_file
+    from scenarios.suites import load_suite
+    from scenarios.yaml_tree import ScenarioFileError, read_tree
+
+    try:
+        value = read_tree(file).value
+        if isinstance(value, dict) and "scenarios" in value and "road" not in value:
+            load_suite(file)
+        else:
+            load_file(file)
+    except ScenarioFileError as error:
+        return list(error.problems)
+    return []

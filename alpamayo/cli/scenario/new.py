@@ -1,0 +1,44 @@
+"""``alpamayo scenario new``: a commented starter file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from alpamayo.cli.scenario.common import print_json, write_text
+from alpamayo.types import RequestError
+
+HELP = "write a commented starter file"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("family", metavar="FAMILY", help="name: small letters, digits and _")
+    parser.add_argument("--out", metavar="FILE", help="where (default: FAMILY.yaml here)")
+
+
+def run(args: argparse.Namespace) -> int:
+    import re
+
+    from scenarios.catalog import library_files
+    from scenarios.starter import starter
+
+    family = args.family
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,59}", family):
+        raise RequestError(
+            f"command line: {family}: expected a name of small letters, digits and _"
+        )
+    if family in library_files():
+        raise RequestError(
+            f"command line: {family}: the library has this scenario; take another name"
+        )
+    path = Path(args.out) if args.out else Path(f"{family}.yaml")
+    if path.stem != family:
+        raise RequestError(f"{path}: expected a file name that equals the id, {family}.yaml")
+    if path.exists():
+        raise RequestError(f"{path}: exists; remove it or take another name")
+    write_text(path, starter(family))
+    if args.json:
+        print_json({"written": str(path)})
+    else:
+        print(f"wrote {path}\nnext: alpamayo scenario show {path}")
+    return 0
