@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from alpamayo.streams import STREAM_TRAFFIC
 from sim.actors.shift import begin_shift
 from sim.draws import uniform
