@@ -111,7 +111,7 @@ class _Builder:
 
     def _behaviour(self) -> str:
         actor, kind = self.actor, self.kind
-        given = actor.behaviour or self._default_behaviour()
+        given = actor.behaviour or default_behaviour(actor, kind)
         if given == "walk" and kind != "pedestrian":
             key = "behaviour" if actor.behaviour else "goal_d_m"
             self.refuse(key, f"only a pedestrian walks; kind is {kind}")
@@ -124,16 +124,6 @@ class _Builder:
         if given != "log" and self.values["reacts_within_m"]:
             self.refuse("reacts_within_m", f"only behaviour log reacts; behaviour is {given}")
         return given
-
-    def _default_behaviour(self) -> str:
-        if self.actor.log is not None:
-            return "log"
-        if self.actor.goal_d_m is not None:
-            return "walk"
-        if self.kind in (*OBJECTS, "door"):
-            return "static"
-        scripted = self.kind in SCRIPTED_KINDS or self.actor.reversing
-        return "scripted" if scripted else "idm"
 
     def _reverses(self, behaviour: str) -> bool:
         if not self.actor.reversing:
@@ -162,6 +152,17 @@ class _Builder:
             values = self.ev.values(given, (*self.loc, "driver"))
             return DriverSpec(**values, changes_lanes=given.changes_lanes)
         return DRIVERS.get(given)
+
+
+def default_behaviour(actor: Actor, kind: str) -> str:
+    """How an actor of ``kind`` that does not say so behaves."""
+    if actor.log is not None:
+        return "log"
+    if actor.goal_d_m is not None:
+        return "walk"
+    if kind in (*OBJECTS, "door"):
+        return "static"
+    return "scripted" if kind in SCRIPTED_KINDS or actor.reversing else "idm"
 
 
 def _hang_doors(

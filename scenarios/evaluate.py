@@ -117,18 +117,19 @@ def _rules(model: type[Strict]) -> tuple[tuple[str, Rule], ...]:
     """The rules of a model's fields (also inside ``X | None`` and lists)."""
     rules = []
     for name, info in model.model_fields.items():
-        rule = None if name in _ELSEWHERE else _find(info.annotation, info.metadata)
+        rule = None if name in _ELSEWHERE else find_rule(info.annotation, info.metadata)
         if rule is not None:
             rules.append((name, rule))
     return tuple(rules)
 
 
-def _find(annotation: Any, metadata: Any) -> Rule | None:
+def find_rule(annotation: Any, metadata: Any) -> Rule | None:
+    """The rule in the annotation of a field (also inside ``X | None`` and lists)."""
     for item in metadata:
         if isinstance(item, Number | Text | Color | File):
             return item
     for inner in get_args(annotation):
-        found = _find(inner, getattr(inner, "__metadata__", ()))
+        found = find_rule(inner, getattr(inner, "__metadata__", ()))
         if found is not None:
             return found
     return None

@@ -84,6 +84,11 @@ def parse(text: str) -> Expression:
     return Expression(text, names, tree)
 
 
+def reference_of(node: ast.Name) -> str:
+    """Name of the parameter that a node of ``Expression.tree`` refers to."""
+    return node.id[len(_PREFIX) :]
+
+
 def _check(node: ast.expr, text: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ExpressionError(f'"{text}": nested too deeply')
@@ -122,7 +127,7 @@ def _walk(node: ast.expr, parameters: Mapping[str, Any]) -> float:
     if isinstance(node, ast.Constant):
         return node.value  # type: ignore[return-value]
     if isinstance(node, ast.Name):
-        name = node.id[len(_PREFIX) :]
+        name = reference_of(node)
         value = parameters[name]
         if isinstance(value, str):
             raise ExpressionError(f"parameter {name} is text ({value}), expected a number")

@@ -1,0 +1,161 @@
+"""What a document says, in one form however it is written: the base of its hash.
+
+Comments, the order of keys, ``1.0`` for ``1``, ``"$a+1"`` for ``"$a + 1"``, defaults that are
+spelled out, ``lane: 0`` for ``path: lane0``, ``extends`` for a copy, names of events and prose
+(description, sources, tags) make no difference. Every value that a draw or the judge can see does,
+and so does the content of maps and recorded trajectories. Two different words for one thing
+(``brake`` and ``speed``) count as different.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from alpamayo import types
+from scenarios.actors import default_behaviour
+from scenarios.evaluate import find_rule
+from scenarios.expressions import ExpressionError, parse, reference_of
+from scenarios.quantities import File, Number
+from scenarios.roads import CROSSINGS
+from scenarios.schema import Distribution, ScenarioDocument, Signals, Traffic
+from scenarios.schema_actors import Actor, Event
+from scenarios.yaml_tree import Loc
+
+PROSE = ("schema_version", "description", "sources", "tags", "extends", "without")
+
+
+def meaning(document: ScenarioDocument) -> dict[str, Any]:
+    """The document as JSON data in its one form."""
+    return _Canon(document).document()
+
+
+class _Canon:
+    def __init__(self, document: ScenarioDocument) -> None:
+        self._document = document
+        self._event_ids = {event.id: i for i, event in enumerate(document.events)}
+
+    def document(self) -> dict[str, Any]:
+        document = self._document
+        told = self._model(document, (), without=PROSE)
+        told["parameters"] = {
+            name: self._parameter(spec, name) for name, spec in document.parameters.items()
+        }
+        if document.road.kind in CROSSINGS:
+            told["road"] |= {"lanes": 1.0, "oncoming_lanes": 1.0}
+        if document.signals is None and document.road.kind in ("junction", "opendrive"):
+            told["signals"] = self._model(Signals(), ("signals",))
+        return told
+
+    def _parameter(self, spec: Any, name: str) -> Any:
+        if not isinstance(spec, Distribution):
+            return number(spec)
+        told = self._model(spec, ("parameters", name))
+        weights = spec.weights
+        if weights is not None:
+            shares = [weight / sum(weights) for weight in weights]
+            told["weights"] = shares
+            if len(set(weights)) == 1:
+                del told["weights"]
+        return told
+
+    def _model(self, model: BaseModel, loc: Loc, without: tuple[str, ...] = ()) -> dict[str, Any]:
+        told: dict[str, Any] = {}
+        for name, info in type(model).model_fields.items():
+            raw = getattr(model, name)
+            if raw is None or name in without:
+                continue
+            rule = find_rule(info.annotation, info.metadata)
+            told[name] = self._value(raw, rule, (*loc, name))
+        _place(told)
+        if isinstance(model, Actor):
+            told["behaviour"] = model.behaviour or default_behaviour(model, model.kind)
+            if model.kind.startswith("$") and model.behaviour is None:
+                del told["behaviour"]  # depends on the draw
+        if isinstance(model, Event):
+            told.pop("id", None)
+        if isinstance(model, Traffic):
+            told = _traffic_defaults() | told
+        if "amount" in type(model).model_fields and "camera" in type(model).model_fields:
+            told.setdefault("camera", "all")
+        return told
+
+    def _value(self, raw: Any, rule: Any, loc: Loc) -> Any:
+        if isinstance(raw, BaseModel):
+            told = self._model(raw, loc)
+            if loc[-1] == "after":
+                told["event"] = self._event_ids.get(told["event"], told["event"])
+            return told
+        if isinstance(raw, dict):
+            return {key: self._value(item, rule, (*loc, key)) for key, item in raw.items()}
+        if isinstance(raw, list):
+            inner = Number() if loc[-1] == "log" else rule
+            return [self._value(item, inner, (*loc, i)) for i, item in enumerate(raw)]
+        if isinstance(rule, File):
+            return self._file(raw, loc)
+        if isinstance(rule, Number) or type(raw) in (int, float):
+            return number(raw)
+        return raw
+
+    def _file(self, raw: str, loc: Loc) -> Any:
+        """Digests of the contents of the files that ``raw`` may name."""
+        names, place = [raw], loc
+        if raw.startswith("$"):
+            spec, place = self._document.parameters.get(raw[1:]), ("parameters", raw[1:])
+            names = (spec.choice or spec.select or []) if isinstance(spec, Distribution) else []  # type: ignore[assignment]
+        tree = self._document.tree
+        folder = tree.folder(place) if tree is not None else Path()
+        return [_digest(folder / str(name)) for name in names]
+
+
+def number(raw: float | str) -> float | str:
+    """A number as float, an expression in one spelling."""
+    if not isinstance(raw, str):
+        return float(raw) + 0.0  # -0.0 is 0.0
+    try:
+        expression = parse(raw)
+        if not expression.names:
+            return expression.value({}) + 0.0
+    except ExpressionError:
+        return raw
+    return _spelled(expression.tree)
+
+
+def _spelled(node: ast.expr) -> str:
+    if isinstance(node, ast.BinOp):
+        sign = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}[type(node.op)]  # type: ignore[index]
+        return f"({_spelled(node.left)} {sign} {_spelled(node.right)})"
+    if isinstance(node, ast.UnaryOp):
+        inner = _spelled(node.operand)
+        return f"(-{inner})" if isinstance(node.op, ast.USub) else inner
+    if isinstance(node, ast.Call):
+        assert isinstance(node.func, ast.Name)
+        return f"{node.func.id}({', '.join(_spelled(arg) for arg in node.args)})"
+    if isinstance(node, ast.Constant):
+        return repr(float(node.value))  # type: ignore[arg-type]
+    assert isinstance(node, ast.Name)
+    return "$" + reference_of(node)
+
+
+def _place(told: dict[str, Any]) -> None:
+    """``lane`` and ``oncoming`` that are numbers are short for a path."""
+    for key in ("lane", "oncoming"):
+        if isinstance(told.get(key), float) and "path" not in told:
+            told["path"] = f"{key}{told.pop(key):g}"
+
+
+def _traffic_defaults() -> dict[str, Any]:
+    spec = dataclasses.asdict(types.TrafficSpec())
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in spec.items()}
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return f"no such file: {path.name}"
