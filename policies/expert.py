@@ -36,6 +36,8 @@ RED_LIGHT_COST = 500.0
 ACCEL_COST_PER_MPS4 = 0.18
 TTC_MARGIN_S = 2.5
 TTC_COST_PER_S = 6.0
+# Below this speed a short time to collision counts for less: one step on the brake stands still.
+TTC_FULL_COST_MPS = 8.0
 GAP_MARGIN_M = 1.0
 GAP_COST_PER_M = 12.0
 LANE_CHANGE_COST = 3.0
@@ -106,7 +108,8 @@ class ExpertPolicy:
         keep = np.isfinite(cost[rows]).any(axis=0)
         plans, cost = plans[:, keep], cost[rows][:, keep]
         forecast = view.forecast(plans, rows)
-        total = plan_cost(forecast, plans) + np.where(np.isfinite(cost), cost, 1e9)
+        urgency = np.clip(state.speed_mps[rows] / TTC_FULL_COST_MPS, 0.0, 1.0)[:, None]
+        total = plan_cost(forecast, plans, urgency) + np.where(np.isfinite(cost), cost, 1e9)
         return plans[np.arange(len(rows)), total.argmin(axis=1)]
 
 
@@ -136,8 +139,13 @@ def lateral_targets(state: RouteState) -> tuple[FloatArray, FloatArray]:
     return lanes * width[:, None], np.where(exists, cost, np.inf)
 
 
-def plan_cost(forecast: Forecast, plans: FloatArray) -> FloatArray:
-    """[N, C] cost of the forecast outcomes of ``plans`` [N, C, K', 2]; lower is better."""
+def plan_cost(
+    forecast: Forecast, plans: FloatArray, ttc_weight: FloatArray | float = 1.0
+) -> FloatArray:
+    """[N, C] cost of the forecast outcomes of ``plans`` [N, C, K', 2]; lower is better.
+
+    ``ttc_weight`` [N, 1]: how much a short time to collision counts, from 0 to 1.
+    """
     first = np.minimum(forecast.collision_s, forecast.off_road_s)
     crash = np.where(np.isfinite(first), COLLISION_COST - COLLISION_SOONER_PER_S * first, 0.0)
     ttc_short = np.clip(TTC_MARGIN_S - forecast.min_ttc_s, 0.0, None)
@@ -147,7 +155,7 @@ def plan_cost(forecast: Forecast, plans: FloatArray) -> FloatArray:
         + RED_LIGHT_COST * forecast.red_light
         - PROGRESS_PER_M * forecast.progress_m
         + ACCEL_COST_PER_MPS4 * (plans[..., 0] ** 2).mean(axis=-1)
-        + TTC_COST_PER_S * ttc_short
+        + TTC_COST_PER_S * ttc_weight * ttc_short
         + GAP_COST_PER_M * gap_short
         + OFFSET_COST_PER_M * forecast.lateral_m
     )

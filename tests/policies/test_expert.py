@@ -150,6 +150,18 @@ def test_the_cost_prefers_later_crashes_no_crash_and_progress() -> None:
     assert clearly_fine(forecast(np.inf, 50)).all() and not clearly_fine(forecast(2.0, 50)).any()
 
 
+def test_a_short_time_to_collision_counts_as_much_as_it_is_weighed() -> None:
+    one = np.ones((1, 1))
+    near = Forecast(
+        one * np.inf, one * np.inf, np.zeros((1, 1), bool), one * 0.0,
+        one * 5.0, one * 1.5, one, one * 0.0,
+    )  # fmt: skip
+    plan = np.zeros((1, 1, 8, 2))
+    # One second short of the margin of 2.5 s, at 6 per second.
+    assert plan_cost(near, plan) == 6.0
+    assert plan_cost(near, plan, one * 0.25) == 1.5
+
+
 def test_tracked_plans_reach_the_lateral_target() -> None:
     view = FakeView([10.0])
     state = RouteState.from_view(view)
