@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from policies.vlm.action_tokens import ActionTokenizer
     from policies.vlm.checkpoint import from_pretrained, save_pretrained
     from policies.vlm.config import VLMConfig
-    from policies.vlm.decode import CommitSchedule, DecodeConfig
     from policies.vlm.model import NLDModel
     from policies.vlm.policy import VLMPolicy
     from policies.vlm.prompt import PromptEncoder
+    from policies.vlm.schedule import CommitSchedule, DecodeConfig
 
 # Loaded on first use: asking for a config must not import torch.
 _HOME = {
     "ActionTokenizer": "action_tokens",
-    "CommitSchedule": "decode",
-    "DecodeConfig": "decode",
+    "CommitSchedule": "schedule",
+    "DecodeConfig": "schedule",
     "NLDModel": "model",
     "PromptEncoder": "prompt",
     "VLMConfig": "config",

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from alpamayo.types import FloatArray, IntArray, PlanBatch
-from policies.vlm.config import ActionConfig
+from policies.vlm.config import KINDS, ActionConfig
 
-KINDS = 2  # positions alternate acceleration, curvature
 NEVER = (
     -1e9
 )  # logit of a bin that a position does not have: its probability is exactly 0 in float32
@@ -44,6 +43,7 @@ class ActionTokenizer:
             [np.pad(v, (0, self.width - len(v)), mode="edge") for v in self.values]
         )
         self._edges = tuple((v[1:] + v[:-1]) / 2 for v in self.values)
+        self._tables: dict[str, tuple[Tensor, Tensor, list[Tensor]]] = {}
 
     # ---- numpy: plans of the platform -------------------------------------------------
     def encode_choice(self, actions: FloatArray) -> IntArray:
@@ -75,18 +75,20 @@ class ActionTokenizer:
 
     # ---- torch: inside the decoder ----------------------------------------------------
     def ids_of(self, choice: Tensor, positions: Tensor | None = None) -> Tensor:
-        """Ids of bins ``choice`` [..., M] at ``positions`` [M] (default 0..M-1)."""
-        first = torch.tensor(self.first_ids, device=choice.device)
+        """Ids of bins ``choice`` [..., M] at ``positions`` [M] (default 0..M-1; [B, M] where rows
+        differ)."""
+        first, _, _ = self._on(choice.device)
         return choice + first[self._kinds_at(choice, positions)]
 
     def choice_of(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
-        """Bins of ids ``tokens`` [..., M] at ``positions`` [M] (default 0..M-1)."""
-        first = torch.tensor(self.first_ids, device=tokens.device)
+        """Bins of ids ``tokens`` [..., M] at ``positions`` [M] (default 0..M-1; [B, M] where rows
+        differ)."""
+        first, _, _ = self._on(tokens.device)
         return tokens - first[self._kinds_at(tokens, positions)]
 
     def values_at(self, positions: Tensor) -> Tensor:
-        """float32 [M, width] physical value of every bin at ``positions`` [M]."""
-        table = torch.as_tensor(self.table, dtype=torch.float32, device=positions.device)
+        """float32 [M, width] physical value of every bin at ``positions`` [M] (or [B, M])."""
+        _, table, _ = self._on(positions.device)
         return table[positions % KINDS]
 
     def expected(self, logits: Tensor, positions: Tensor | None = None) -> Tensor:
@@ -98,15 +100,25 @@ class ActionTokenizer:
     def nearest_choice(self, values: Tensor, positions: Tensor | None = None) -> Tensor:
         """Nearest bins [..., M] of physical ``values`` [..., M]."""
         kinds = self._kinds_at(values, positions)
-        found = [
-            torch.bucketize(
-                values.float(),
-                torch.as_tensor(edges, dtype=torch.float32, device=values.device),
-                right=True,
-            )
-            for edges in self._edges
-        ]
+        _, _, tables = self._on(values.device)
+        found = [torch.bucketize(values.float(), edges, right=True) for edges in tables]
         return torch.where(kinds == 0, found[0], found[1])
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """First ids, values and bin edges as tensors there; copied once, so that decoding never
+        waits for the host."""
+        key = str(device)
+        if key not in self._tables:
+            with torch.inference_mode(False):
+                self._tables[key] = (
+                    torch.tensor(self.first_ids, device=device),
+                    torch.as_tensor(self.table, dtype=torch.float32, device=device),
+                    [
+                        torch.as_tensor(edges, dtype=torch.float32, device=device)
+                        for edges in self._edges
+                    ],
+                )
+        return self._tables[key]
 
     def _kinds_at(self, like: Tensor, positions: Tensor | None) -> Tensor:
         if positions is None:

@@ -16,6 +16,7 @@ from typing import Any
 IM_START_ID, IM_END_ID, MASK_ID = 10, 11, 100
 IMAGE_START_ID, IMAGE_PAD_ID, IMAGE_BREAK_ID, IMAGE_END_ID = 18, 19, 20, 21
 RESERVED_FIRST_ID, RESERVED_LAST_ID = 22, 999
+KINDS = 2  # the tokens of a plan alternate: acceleration, curvature
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class ActionConfig:
 
     @property
     def tokens(self) -> int:
-        return 2 * self.steps
+        return KINDS * self.steps
 
 
 @dataclass(frozen=True)

@@ -1,122 +1,106 @@
-"""Decoding a plan: commit schedules, block diffusion, autoregression, and the exact likelihood of a
-trace.
+"""Decoding: one loop for every mode.
 
-Every token is drawn by inverse CDF from the bins its position allows, with a uniform number that
-the caller supplies, so a row's plan depends on its own numbers only. Its log-probability is
-recorded given exactly what was visible when it was committed; ``trace_log_prob`` recomputes the
-same number in one packed forward.
+A mode is a generator of ``Proposal``: which positions the network has just judged, and how sure it
+is. The loop draws tokens, commits them and asks the generator for the next proposal. Every token is
+drawn by inverse CDF from what its position allows, with a uniform number that the caller supplies,
+so a row's plan depends on its own numbers only. Its log-probability is recorded given exactly what
+was visible when it was committed; ``replay`` recomputes the same number in one packed forward.
+
+Shapes: B rows, L tokens to decode, M positions of a proposal, W widest set of bins.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from alpamayo.types import RequestError
-from policies.vlm.action_tokens import KINDS
+from policies.vlm.action_tokens import ActionTokenizer
 from policies.vlm.config import MASK_ID
-from policies.vlm.model import NLDModel
-from policies.vlm.text import KVCache
+from policies.vlm.schedule import FROZEN, CommitSchedule, DecodeConfig
+from policies.vlm.text import Adapter, KVCache
 
-Select = Literal["sample", "greedy", "expected"]
-MODES = ("executed_first", "sequential", "threshold", "ar")
-SELECTS = ("sample", "greedy", "expected")
+Places = tuple[int, ...] | Tensor  # positions, the same in every row, or int64 [B, M]
 
 
-@dataclass(frozen=True)
-class DecodeConfig:
-    """How plans are decoded.
+# --------------------------------------------------------------------------------------
+# What decoding needs of a network, and of the tokens it writes
+# --------------------------------------------------------------------------------------
+class Network(Protocol):
+    """``NLDModel``, or an engine that runs the same weights."""
 
-    ``mode``: ``executed_first`` (the step that will be driven in round 1, the rest in ``rounds -
-    1`` more; 1 = all at once), ``sequential`` (a token per round), ``threshold`` (confidence, as
-    published) or ``ar``. ``select``: ``sample`` at ``temperature``, ``greedy``, or ``expected``
-    (the plan is the mean of the bins; the trace holds the nearest bins).
-    """
+    actions: ActionTokenizer
 
-    mode: str = "executed_first"
-    rounds: int = 2
-    temperature: float = 1.0
-    select: str = "sample"
-    threshold: float = 0.9
-    dtype: str = "float32"
+    def denoise(
+        self,
+        block_ids: Tensor,
+        cache: KVCache,
+        keep: Tensor | None = None,
+        adapter: Adapter | None = None,
+    ) -> Tensor: ...
 
-    def __post_init__(self) -> None:
-        for key, allowed in (
-            ("mode", MODES),
-            ("select", SELECTS),
-            ("dtype", ("float32", "bfloat16")),
-        ):
-            if getattr(self, key) not in allowed:
-                raise RequestError(
-                    f"decode.{key}: expected {', '.join(allowed)}, got {getattr(self, key)!r}"
-                )
-        if self.rounds < 1:
-            raise RequestError(f"decode.rounds: expected at least 1, got {self.rounds}")
-        if not self.temperature >= 0.0:
-            raise RequestError(f"decode.temperature: expected 0 or more, got {self.temperature}")
-        if not 0.0 < self.threshold <= 1.0:
-            raise RequestError(f"decode.threshold: expected 0..1, got {self.threshold}")
+    def forward_causal(self, ids: Tensor, cache: KVCache) -> Tensor: ...
+
+    def action_logits(
+        self, hidden: Tensor, positions: Tensor | tuple[int, ...] | None = None
+    ) -> Tensor: ...
+
+    def text_logits(self, hidden: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
-class CommitSchedule:
-    """``commit_round`` [L]: the round in which each position is committed; 0, 1, ... without gaps.
+class PlanTokens:
+    """Action tokens: the candidates of a position are the bins of its kind."""
 
-    It depends on nothing but the position, so a trace's likelihood has no term for the order.
-    """
+    network: Network
 
-    commit_round: tuple[int, ...]
+    def logits(self, hidden: Tensor, at: Places) -> Tensor:
+        return self.network.action_logits(hidden, at)
 
-    def __post_init__(self) -> None:
-        if sorted(set(self.commit_round)) != list(range(self.rounds)):
-            raise ValueError(f"rounds must be 0, 1, ... without gaps: {self.commit_round}")
+    def ids(self, choice: Tensor, at: Tensor) -> Tensor:
+        return self.network.actions.ids_of(choice, at)
 
-    @property
-    def rounds(self) -> int:
-        return max(self.commit_round) + 1
-
-    def group(self, round_index: int) -> list[int]:
-        """Positions committed in that round."""
-        return [i for i, r in enumerate(self.commit_round) if r == round_index]
-
-    @staticmethod
-    def executed_first(length: int, rounds: int, executed: int = KINDS) -> CommitSchedule:
-        """Round 0: the ``executed`` first tokens. The others, step by step, spread evenly over the
-        rounds after it."""
-        if rounds == 1:
-            return CommitSchedule((0,) * length)
-        steps = -(-(length - executed) // KINDS)
-        later = min(rounds - 1, steps)
-        order = [1 + (i // KINDS) * later // steps for i in range(length - executed)]
-        return CommitSchedule((0,) * executed + tuple(order))
-
-    @staticmethod
-    def sequential(length: int) -> CommitSchedule:
-        return CommitSchedule(tuple(range(length)))
-
-    @staticmethod
-    def of(config: DecodeConfig, length: int) -> CommitSchedule | None:
-        """The fixed schedule of ``config``; None for modes whose order depends on the model
-        (threshold)."""
-        if config.mode == "executed_first":
-            return CommitSchedule.executed_first(length, config.rounds)
-        if config.mode in ("sequential", "ar"):
-            return CommitSchedule.sequential(length)
-        return None
+    def values(self, choice: Tensor, at: Tensor) -> Tensor:
+        table = self.network.actions.values_at(at)
+        return table.expand(*choice.shape, -1).gather(-1, choice.unsqueeze(-1)).squeeze(-1)
 
 
+@dataclass(frozen=True)
+class TextTokens:
+    """Ordinary text: every id of the vocabulary, without a physical value."""
+
+    network: Network
+
+    def logits(self, hidden: Tensor, at: Places) -> Tensor:
+        return self.network.text_logits(hidden)
+
+    def ids(self, choice: Tensor, at: Tensor) -> Tensor:
+        return choice
+
+    def values(self, choice: Tensor, at: Tensor) -> Tensor:
+        return torch.zeros(choice.shape, device=choice.device)
+
+
+Tokens = PlanTokens | TextTokens
+
+
+# --------------------------------------------------------------------------------------
+# State
+# --------------------------------------------------------------------------------------
 @dataclass
 class Decoded:
     """One decode. All [B, L] unless said otherwise.
 
     ``tokens`` int64 ids, ``choice`` int64 bins, ``values`` float32 physical values to drive (with
-    ``expected`` not those of the bins), ``commit_round`` int64, ``log_prob`` float32, ``rounds``
-    int64 [B]. ``states``, if asked for: per round (ids int64 [B, L] after it, highest probability
-    float32 [B, L] in it; nan where not computed).
+    ``expected`` not those of the bins), ``commit_round`` int64 (``FROZEN`` where given),
+    ``log_prob`` float32 (0 where given), ``rounds`` int64 [B] in which tokens were committed,
+    ``forwards`` int64 [B] network forwards after the prefill. ``states``, if asked for: per round
+    (ids int64 [B, L] after it, highest probability float32 [B, L] in it; nan where not computed).
     """
 
     tokens: Tensor
@@ -125,23 +109,100 @@ class Decoded:
     commit_round: Tensor
     log_prob: Tensor
     rounds: Tensor
-    states: list[tuple[Tensor, Tensor]]
+    forwards: Tensor
+    states: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
 
-def new_decoded(model: NLDModel, batch: int, length: int) -> Decoded:
-    tokens = model.masked_block(batch, length)
-    blank = torch.zeros(batch, length, device=tokens.device)
-    return Decoded(
-        tokens,
-        torch.zeros_like(tokens),
+@dataclass(frozen=True)
+class Frozen:
+    """Leading tokens that are given: the motion during which the planner still computes.
+
+    ``tokens`` int64 [B, L], masks where the decoder decides; ``counts`` [B]: how many are given.
+    """
+
+    tokens: Tensor
+    counts: tuple[int, ...]
+
+    @staticmethod
+    def of(tokens: Tensor) -> Frozen:
+        """Raises ``ValueError`` if what is given does not lead."""
+        given = tokens != MASK_ID
+        if bool((given[:, 1:] & ~given[:, :-1]).any()):
+            raise ValueError("frozen tokens must lead their row")
+        return Frozen(tokens, tuple(given.sum(1).tolist()))
+
+
+@dataclass(frozen=True)
+class Pick:
+    """How tokens are chosen from logits. ``uniforms`` [B, L] in (0, 1), or [B, rounds, L] where a
+    token that is drawn again must not reuse the number that kept it back."""
+
+    select: str = "sample"
+    temperature: float = 1.0
+    uniforms: Tensor | None = None
+
+    def noise(self, round_index: int, at: Places) -> Tensor | None:
+        """[B, M] numbers for the positions ``at``."""
+        if self.uniforms is None:
+            return None
+        uniforms = self.uniforms[:, round_index] if self.uniforms.dim() == 3 else self.uniforms
+        if isinstance(at, Tensor):
+            return uniforms.gather(1, at.clamp(max=uniforms.shape[1] - 1))
+        return uniforms[:, _index(at, str(uniforms.device))]
+
+
+@dataclass
+class Proposal:
+    """What the network says about positions ``at``: ``logits`` float32 [B, M, W].
+
+    ``accept(ids [B, M], choice [B, M])`` bool [B, M] says which of the drawn tokens stay (None: all
+    of them); ``forwards`` is what it cost.
+    """
+
+    at: Places
+    logits: Tensor
+    forwards: int = 1
+    accept: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+def new_decoded(
+    tokens: Tokens, batch: int, length: int, device: torch.device, frozen: Frozen | None = None
+) -> Decoded:
+    ids = torch.full((batch, length), MASK_ID, dtype=torch.long, device=device)
+    blank = torch.zeros(batch, length, device=device)
+    none = torch.zeros(batch, dtype=torch.long, device=device)
+    out = Decoded(
+        ids,
+        torch.zeros_like(ids),
         blank.clone(),
-        torch.full_like(tokens, -1),
+        torch.full_like(ids, FROZEN),
         blank.clone(),
-        torch.zeros_like(tokens[:, 0]),
-        [],
+        none,
+        none.clone(),
     )
+    if frozen is not None:
+        every = torch.arange(length, device=device)
+        out.tokens = frozen.tokens.to(device, copy=True)
+        given = out.tokens != MASK_ID
+        choice = tokens.network.actions.choice_of(out.tokens, every)
+        out.choice = torch.where(given, choice, 0)
+        out.values = torch.where(given, tokens.values(out.choice, every), 0.0)
+    return out
 
 
+@lru_cache(maxsize=256)
+def _index(at: tuple[int, ...], device: str) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(at, dtype=torch.long, device=device)
+
+
+def _places(at: Places, device: torch.device) -> Tensor:
+    return at if isinstance(at, Tensor) else _index(at, str(device))
+
+
+# --------------------------------------------------------------------------------------
+# Choosing and committing
+# --------------------------------------------------------------------------------------
 def log_probs(logits: Tensor, temperature: float) -> Tensor:
     """Log-softmax of float32 ``logits`` over the bins; temperature 0 is scored as 1 (a mode has no
     density)."""
@@ -156,242 +217,309 @@ def draw(log_prob: Tensor, uniform: Tensor) -> Tensor:
     return (cdf <= target).sum(-1).clamp_(max=cdf.shape[-1] - 1)
 
 
-def _choose(
-    model: NLDModel,
-    logits: Tensor,
-    positions: Tensor,
-    select: str,
-    temperature: float,
-    uniform: Tensor | None,
+def choose(
+    tokens: Tokens, logits: Tensor, at: Tensor, pick: Pick, uniform: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(bins, values to drive, log-probabilities), each [B, M], from ``logits`` [B, M, W] at
-    ``positions`` [M]."""
-    actions = model.actions
-    scored = log_probs(logits, temperature)
-    table = actions.values_at(positions)
-    if select == "expected":
-        values = actions.expected(logits, positions)
-        choice = actions.nearest_choice(values, positions)
+    """(bins, values to drive, log-probabilities), each [B, M], from ``logits`` [B, M, W]."""
+    scored = log_probs(logits, pick.temperature)
+    if pick.select == "expected":
+        actions = tokens.network.actions
+        values = actions.expected(logits, at)
+        choice = actions.nearest_choice(values, at)
     else:
-        if select == "greedy" or temperature == 0.0:
+        if pick.select == "greedy" or pick.temperature == 0.0:
             choice = logits.argmax(-1)
         else:
             if uniform is None:
                 raise ValueError("sampling needs uniform numbers")
             choice = draw(scored, uniform)
-        values = table.expand(*choice.shape, -1).gather(-1, choice.unsqueeze(-1)).squeeze(-1)
+        values = tokens.values(choice, at)
     return choice, values, scored.gather(-1, choice.unsqueeze(-1)).squeeze(-1)
 
 
-def _commit(
-    model: NLDModel,
-    out: Decoded,
-    round_index: int,
-    at: Tensor,
-    chosen: tuple[Tensor, Tensor, Tensor],
-) -> None:
-    """Write the choices for positions ``at`` [M] into ``out``."""
-    choice, values, scored = chosen
-    out.choice[:, at] = choice
-    out.values[:, at] = values
-    out.log_prob[:, at] = scored
-    out.tokens[:, at] = model.actions.ids_of(choice, at)
-    out.commit_round[:, at] = round_index
+def _put(old: Tensor, at: Places, new: Tensor, commit: Tensor | None) -> Tensor:
+    """``old`` [B, L] with ``new`` [B, M] at positions ``at``, where ``commit`` [B, M] (None:
+    everywhere)."""
+    if isinstance(at, Tensor):
+        length = old.shape[1]
+        at = at if commit is None else torch.where(commit, at, length)
+        return F.pad(old, (0, 1)).scatter_(1, at, new.to(old.dtype))[:, :length]
+    index = _index(at, str(old.device))
+    if commit is not None:
+        new = torch.where(commit, new, old[:, index])
+    old[:, index] = new
+    return old
 
 
-def _record(out: Decoded, logits: Tensor, at: Tensor) -> None:
-    top = torch.full_like(out.log_prob, float("nan"))
-    top[:, at] = logits.softmax(-1).amax(-1)
-    out.states.append((out.tokens.clone(), top))
+def _commit(tokens: Tokens, out: Decoded, proposal: Proposal, round_index: int, pick: Pick) -> None:
+    at, logits = proposal.at, proposal.logits
+    places = _places(at, logits.device)
+    noise = pick.noise(round_index, at)
+    choice, values, scored = choose(tokens, logits, places, pick, noise)
+    ids = tokens.ids(choice, places)
+    commit = proposal.accept(ids, choice) if proposal.accept is not None else None
+    active = (out.tokens == MASK_ID).any(-1)
+    out.forwards += active * proposal.forwards
+    this_round = out.rounds.unsqueeze(1).expand_as(choice)
+    out.commit_round = _put(out.commit_round, at, this_round, commit)
+    out.rounds += active if commit is None else commit.any(-1)
+    out.choice = _put(out.choice, at, choice, commit)
+    out.values = _put(out.values, at, values, commit)
+    out.log_prob = _put(out.log_prob, at, scored, commit)
+    out.tokens = _put(out.tokens, at, ids, commit)
 
 
-# --------------------------------------------------------------------------------------
-# Decoders
-# --------------------------------------------------------------------------------------
-def decode_diffusion(
-    model: NLDModel,
-    cache: KVCache,
-    schedule: CommitSchedule,
-    *,
-    select: str = "sample",
-    temperature: float = 1.0,
-    uniforms: Tensor | None = None,
-    record: bool = False,
+def _record(out: Decoded, logits: Tensor, at: Places) -> None:
+    blank = torch.full_like(out.log_prob, float("nan"))
+    commit = None if not isinstance(at, Tensor) else at < blank.shape[1]
+    out.states.append((out.tokens.clone(), _put(blank, at, logits.softmax(-1).amax(-1), commit)))
+
+
+def run(
+    tokens: Tokens, out: Decoded, proposals: Iterator[Proposal], pick: Pick, record: bool = False
 ) -> Decoded:
-    """Denoise one block by a fixed ``schedule``; ``uniforms`` [B, L] in (0, 1)."""
-    batch, length = cache.keys.shape[1], len(schedule.commit_round)
-    out = new_decoded(model, batch, length)
-    for round_index in range(schedule.rounds):
-        at = torch.tensor(schedule.group(round_index), device=out.tokens.device)
-        logits = model.action_logits(model.denoise(out.tokens, cache, keep=at), at)
-        noise = uniforms[:, at] if uniforms is not None else None
-        chosen = _choose(model, logits, at, select, temperature, noise)
-        _commit(model, out, round_index, at, chosen)
+    """The decode loop."""
+    for round_index, proposal in enumerate(proposals):
+        _commit(tokens, out, proposal, round_index, pick)
         if record:
-            _record(out, logits, at)
-    out.rounds.fill_(schedule.rounds)
+            _record(out, proposal.logits, proposal.at)
     return out
 
 
-def decode_threshold(
-    model: NLDModel,
-    cache: KVCache,
-    length: int,
-    *,
-    threshold: float = 0.9,
-    select: str = "sample",
-    temperature: float = 1.0,
-    uniforms: Tensor | None = None,
-    record: bool = False,
-) -> Decoded:
-    """The published schedule: each round commits the most confident masked position, and all at or
-    above ``threshold``.
+# --------------------------------------------------------------------------------------
+# Modes
+# --------------------------------------------------------------------------------------
+def fixed_rounds(
+    tokens: Tokens, cache: KVCache, out: Decoded, schedules: list[CommitSchedule]
+) -> Iterator[Proposal]:
+    """Block diffusion by fixed schedules: one for all rows, or one per row."""
+    device = out.tokens.device
+    order = torch.tensor([schedule.commit_round for schedule in schedules], device="cpu")
+    alike = len(schedules) == 1
+    for index in range(max(schedule.rounds for schedule in schedules)):
+        at = tuple(sorted({i for schedule in schedules for i in schedule.group(index)}))
+        keep = _index(at, str(device))
+        logits = tokens.logits(tokens.network.denoise(out.tokens, cache, keep=keep), at)
+        commit = None if alike else (order[:, list(at)] == index).to(device)
+        yield Proposal(at, logits, accept=None if commit is None else _always(commit))
 
-    Confidence is the untempered probability of the chosen bin. ``uniforms`` [B, L, L]: fresh
-    numbers every round (a token that is drawn again must not reuse the number that kept it back).
-    ``log_prob`` is that of the tokens in the order that happened; the order itself, which depends
-    on the model, has no term.
+
+def threshold_rounds(
+    tokens: Tokens,
+    cache: KVCache,
+    out: Decoded,
+    threshold: float,
+    limit: int,
+    ask: bool = True,
+) -> Iterator[Proposal]:
+    """The published schedule: each round commits the most confident masked position, and all at or
+    above ``threshold``; round ``limit`` commits the rest.
+
+    Confidence is the untempered probability of the chosen bin. The order depends on the model and
+    has no term in ``log_prob``. Without ``ask``, ``limit`` rounds are run, whatever they find left
+    to do, and the host waits for none of them.
     """
-    batch = cache.keys.shape[1]
-    out = new_decoded(model, batch, length)
-    every = torch.arange(length, device=out.tokens.device)
-    for round_index in range(length):
+    every = tuple(range(out.tokens.shape[1]))
+    for index in range(limit):
+        masked = out.tokens == MASK_ID
+        if ask and not bool(masked.any()):
+            break
+        logits = tokens.logits(tokens.network.denoise(out.tokens, cache), every)
+        accept = _confident(logits, masked, threshold) if index + 1 < limit else _always(masked)
+        yield Proposal(every, logits, accept=accept)
+
+
+def causal_rounds(
+    tokens: Tokens, hidden: Tensor, cache: KVCache, out: Decoded, frozen: tuple[int, ...] = (0,)
+) -> Iterator[Proposal]:
+    """Token after token from the last prefix state [B, H] and its cache, which grows."""
+    length, start, paid = out.tokens.shape[1], min(frozen), 0
+    hidden = hidden.unsqueeze(1)
+    if start:
+        hidden = tokens.network.forward_causal(out.tokens[:, :start], cache)[:, -1:]
+        paid = 1
+    for index in range(start, length):
+        at = (index,)
+        ragged = index < max(frozen)
+        masked = out.tokens[:, index : index + 1] == MASK_ID if ragged else None
+        accept = None if masked is None else _always(masked)
+        yield Proposal(at, tokens.logits(hidden, at), forwards=paid, accept=accept)
+        if index + 1 < length:
+            hidden = tokens.network.forward_causal(out.tokens[:, index : index + 1], cache)
+            paid = 1
+
+
+def speculative_rounds(
+    tokens: Tokens,
+    hidden: Tensor,
+    cache: KVCache,
+    out: Decoded,
+    pick: Pick,
+    block: int,
+    adapter: Adapter | None = None,
+    frozen: tuple[int, ...] = (0,),
+    stop_id: int | None = None,
+) -> Iterator[Proposal]:
+    """Linear self-speculation: draft a block in both directions, verify it causally, keep what
+    agrees and one token more.
+
+    The verifier draws every position with that position's own number, so the tokens are those of
+    ``causal_rounds`` whatever the drafts are worth; drafts use the same numbers, which makes them
+    agree more often. Invariant: the cache holds the prefix and all committed tokens but the last,
+    which seeds the next block. After ``stop_id`` a row repeats it and is done.
+    """
+    network, length = tokens.network, out.tokens.shape[1]
+    bound = cache.length
+    base = cache.lengths
+    if base is None:
+        base = torch.full_like(out.rounds, bound)
+    cache.crop(base, bound)
+    paid = 0
+    if max(frozen) > 1:
+        network.forward_causal(out.tokens[:, : max(frozen) - 1], cache)
+        paid = 1
+    if min(frozen) == 0:
+        first = out.tokens[:, :1] == MASK_ID
+        logits = tokens.logits(hidden.unsqueeze(1), (0,))
+        yield Proposal((0,), logits, forwards=paid, accept=_always(first))
+        paid = 0
+    while True:
+        if stop_id is not None:
+            out.tokens = _filled_after(out.tokens, stop_id)
         masked = out.tokens == MASK_ID
         if not bool(masked.any()):
             break
-        logits = model.action_logits(model.denoise(out.tokens, cache))
-        noise = uniforms[:, round_index] if uniforms is not None else None
-        choice, values, scored = _choose(model, logits, every, select, temperature, noise)
+        count = (~masked).long().cumprod(1).sum(1, keepdim=True)  # [B, 1] committed
+        window = count - 1 + torch.arange(block, device=count.device)  # [B, block] in the plan
+        cache.crop(base + count[:, 0] - 1, bound + length - 1)
+        ids = F.pad(out.tokens, (0, block), value=MASK_ID).gather(1, window)
+        if block > 1:
+            judged = network.denoise(ids, cache, adapter=adapter)
+            later = window[:, 1:]
+            logits = tokens.logits(judged[:, 1:], later)
+            drafts, _, _ = choose(tokens, logits, later, pick, pick.noise(0, later))
+            drafted = tokens.ids(drafts, later)
+            ids = torch.cat([ids[:, :1], torch.where(later < length, drafted, MASK_ID)], dim=1)
+        verified = network.forward_causal(ids, cache)
+        logits = tokens.logits(verified, window + 1)
+        cost = paid + (2 if block > 1 else 1)
+        yield Proposal(window + 1, logits, cost, _matching(ids, window + 1 < length))
+        paid = 0
+
+
+def _always(commit: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda ids, choice: commit
+
+
+def _confident(
+    logits: Tensor, masked: Tensor, threshold: float
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The commit rule of the confidence schedule, on the device."""
+
+    def accept(ids: Tensor, choice: Tensor) -> Tensor:
         confidence = logits.softmax(-1).gather(-1, choice.unsqueeze(-1)).squeeze(-1)
         confidence = confidence.masked_fill(~masked, -1.0)
-        first = torch.nn.functional.one_hot(confidence.argmax(-1), length).bool()
-        commit = masked & ((confidence >= threshold) | first)
-        out.choice = torch.where(commit, choice, out.choice)
-        out.values = torch.where(commit, values, out.values)
-        out.log_prob = torch.where(commit, scored, out.log_prob)
-        out.tokens = torch.where(commit, model.actions.ids_of(choice), out.tokens)
-        out.commit_round[commit] = round_index
-        out.rounds += masked.any(-1)
-        if record:
-            _record(out, logits, every)
-    return out
+        first = F.one_hot(confidence.argmax(-1), masked.shape[1]).bool()
+        return masked & ((confidence >= threshold) | first)
+
+    return accept
 
 
-def decode_ar(
-    model: NLDModel,
-    last_hidden: Tensor,
+def _matching(drafted: Tensor, inside: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Commit verified token j [B, block] if every draft before it was what the verifier drew."""
+
+    def accept(ids: Tensor, choice: Tensor) -> Tensor:
+        agreed = (ids[:, :-1] == drafted[:, 1:]).long().cumprod(1).bool()
+        return F.pad(agreed, (1, 0), value=True) & inside
+
+    return accept
+
+
+def _filled_after(ids: Tensor, stop_id: int) -> Tensor:
+    """``ids`` [B, L] with everything behind the first ``stop_id`` replaced by it."""
+    stopped = (ids == stop_id).long().cumsum(1) > 0
+    return torch.where(stopped, stop_id, ids)
+
+
+# --------------------------------------------------------------------------------------
+# Plans
+# --------------------------------------------------------------------------------------
+def decode_plan(
+    network: Network,
+    hidden: Tensor,
     cache: KVCache,
     length: int,
+    config: DecodeConfig,
+    *,
+    uniforms: Tensor | None = None,
+    frozen: Frozen | None = None,
+    adapter: Adapter | None = None,
+    record: bool = False,
+    ask: bool = True,
+) -> Decoded:
+    """Decode ``length`` action tokens behind a prefix: its last state ``hidden`` [B, H] and cache.
+
+    ``uniforms`` [B, L] in (0, 1) ([B, L, L] for ``threshold``); ``frozen`` leading tokens keep
+    their place. The cache needs room for ``config.reserve(length)`` more.
+    """
+    tokens = PlanTokens(network)
+    pick = Pick(config.select, config.temperature, uniforms)
+    out = new_decoded(tokens, len(hidden), length, hidden.device, frozen)
+    counts = frozen.counts if frozen is not None else (0,)
+    if min(counts) == length:
+        return out
+    if config.mode == "ar":
+        proposals = causal_rounds(tokens, hidden, cache, out, counts)
+    elif config.mode == "self_speculation":
+        proposals = speculative_rounds(
+            tokens, hidden, cache, out, pick, config.block_size, adapter, counts
+        )
+    elif config.mode == "threshold":
+        limit = config.max_rounds or length
+        proposals = threshold_rounds(tokens, cache, out, config.threshold, limit, ask)
+    else:
+        counts = counts[:1] if len(set(counts)) == 1 else counts
+        schedules = [CommitSchedule.of(config, length, count) for count in counts]
+        proposals = fixed_rounds(tokens, cache, out, [s for s in schedules if s is not None])
+    return run(tokens, out, proposals, pick, record)
+
+
+def decode_diffusion(
+    network: Network,
+    cache: KVCache,
+    schedule: CommitSchedule,
     *,
     select: str = "sample",
     temperature: float = 1.0,
     uniforms: Tensor | None = None,
     record: bool = False,
 ) -> Decoded:
-    """Token after token from the last prefix state [B, H] and its cache (which grows); ``uniforms``
-    [B, L]."""
-    out = new_decoded(model, len(last_hidden), length)
-    hidden = last_hidden.unsqueeze(1)
-    for index in range(length):
-        at = torch.tensor([index], device=out.tokens.device)
-        logits = model.action_logits(hidden, at)
-        noise = uniforms[:, at] if uniforms is not None else None
-        _commit(model, out, index, at, _choose(model, logits, at, select, temperature, noise))
-        if record:
-            _record(out, logits, at)
-        if index + 1 < length:
-            hidden = model.forward_causal(out.tokens[:, index : index + 1], cache)
-    out.rounds.fill_(length)
-    return out
+    """Denoise one block by any fixed ``schedule``; ``uniforms`` [B, L] in (0, 1)."""
+    tokens = PlanTokens(network)
+    batch, device = cache.keys.shape[1], cache.keys.device
+    out = new_decoded(tokens, batch, len(schedule.commit_round), device)
+    proposals = fixed_rounds(tokens, cache, out, [schedule])
+    return run(tokens, out, proposals, Pick(select, temperature, uniforms), record)
 
 
-# --------------------------------------------------------------------------------------
-# Exact replay
-# --------------------------------------------------------------------------------------
-@lru_cache(maxsize=64)
-def _scored_positions(
-    schedule: CommitSchedule, rounds: tuple[int, ...]
-) -> tuple[list[int], list[int]]:
-    """(indices into the packed rounds * L positions, positions in the plan) of the tokens of
-    ``rounds``."""
-    length = len(schedule.commit_round)
-    flat, places = [], []
-    for view, round_index in enumerate(rounds):
-        for position in schedule.group(round_index):
-            flat.append(view * length + position)
-            places.append(position)
-    return flat, places
-
-
-def replay_views(tokens: Tensor, commit_round: Tensor, rounds: tuple[int, ...]) -> Tensor:
-    """ids [B, R, L]: what the block looked like before each of ``rounds`` (tokens committed
-    earlier, else masks)."""
-    wanted = torch.tensor(rounds, device=tokens.device).view(1, -1, 1)
-    seen = commit_round.unsqueeze(1) < wanted
-    return torch.where(seen, tokens.unsqueeze(1), MASK_ID)
-
-
-def replay_logits(
-    model: NLDModel,
-    prefix: Tensor,
-    tokens: Tensor,
-    schedule: CommitSchedule,
-    rounds: tuple[int, ...] | None = None,
+def decode_text(
+    network: Network,
+    hidden: Tensor,
+    cache: KVCache,
+    length: int,
+    stop_id: int,
+    *,
+    pick: Pick | None = None,
+    block: int = 32,
+    adapter: Adapter | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(float32 logits [B, M, W], positions [M] in the plan) under which the tokens of ``rounds``
-    (default all) were drawn.
-
-    One packed forward of ``prefix`` [B, N, H] embeddings and one view per round. With an
-    executed-first schedule ``rounds=(0,)`` scores just the tokens that were driven, at the price of
-    one block.
+    """(ids int64 [B, length], tokens int64 [B] before the first ``stop_id``) of text behind a
+    prefix, with the law of the AR head. The cache needs room for ``length + block`` more.
     """
-    rounds = tuple(range(schedule.rounds)) if rounds is None else rounds
-    flat, places = _scored_positions(schedule, rounds)
-    fixed = torch.tensor(schedule.commit_round, device=tokens.device).expand_as(tokens)
-    views = replay_views(tokens, fixed, rounds)
-    wanted = torch.tensor(flat, device=tokens.device)
-    logits = model.packed_views(prefix, views, wanted)
-    return logits, torch.tensor(places, device=tokens.device)
-
-
-def token_log_prob(
-    model: NLDModel, logits: Tensor, tokens: Tensor, positions: Tensor, temperature: float = 1.0
-) -> Tensor:
-    """Log-probability [B, M] of the tokens at ``positions`` [M] of ``tokens`` [B, L] under
-    ``logits`` [B, M, W]."""
-    choice = model.actions.choice_of(tokens[:, positions], positions)
-    return log_probs(logits, temperature).gather(-1, choice.unsqueeze(-1)).squeeze(-1)
-
-
-def trace_log_prob(
-    model: NLDModel,
-    prefix: Tensor,
-    tokens: Tensor,
-    commit_round: Tensor | CommitSchedule,
-    temperature: float = 1.0,
-) -> Tensor:
-    """Log-probability [B, L] of every token of a trace, given what was visible when it was
-    committed; one forward.
-
-    ``commit_round`` is a fixed schedule or int [B, L] (orders that differ between rows, as
-    ``threshold`` makes them).
-    """
-    if isinstance(commit_round, CommitSchedule):
-        logits, positions = replay_logits(model, prefix, tokens, commit_round)
-        scored = token_log_prob(model, logits, tokens, positions, temperature)
-        return scored[:, positions.argsort()]
-    order = commit_round.long()
-    views = replay_views(tokens, order, tuple(range(int(order.max()) + 1)))
-    logits = model.packed_views(prefix, views)
-    width = logits.shape[-1]
-    own = logits.gather(1, order[:, None, :, None].expand(-1, 1, -1, width)).squeeze(1)
-    every = torch.arange(tokens.shape[1], device=tokens.device)
-    return token_log_prob(model, own, tokens, every, temperature)
-
-
-def ar_log_prob(
-    model: NLDModel, prefix: Tensor, tokens: Tensor, temperature: float = 1.0
-) -> Tensor:
-    """Log-probability [B, L] of ``tokens`` under the AR head, teacher-forced in one forward."""
-    every = torch.arange(tokens.shape[1], device=tokens.device)
-    return token_log_prob(model, model.causal_logits(prefix, tokens), tokens, every, temperature)
+    tokens, pick = TextTokens(network), pick or Pick("greedy")
+    out = new_decoded(tokens, len(hidden), length, hidden.device)
+    proposals = speculative_rounds(
+        tokens, hidden, cache, out, pick, block, adapter, stop_id=stop_id
+    )
+    ids = _filled_after(run(tokens, out, proposals, pick).tokens, stop_id)
+    return ids, (ids != stop_id).long().cumprod(1).sum(1)

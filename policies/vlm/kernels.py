@@ -102,8 +102,8 @@ def split_heads(
     """Cut projections x [B, S, sum of heads * D] into groups of heads, each contiguous [B, heads,
     S, D].
 
-    The ``rotated`` groups (head counts) come first and get rotary positions cos, sin [S, D];
-    ``plain`` do not.
+    The ``rotated`` groups (head counts) come first and get rotary positions cos, sin [S, D] (or [B,
+    1, S, D]); ``plain`` do not.
     """
     return _SplitHeads.apply(x, cos.to(x.dtype), sin.to(x.dtype), rotated, plain)
 
@@ -162,19 +162,23 @@ def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
     """Attention of q [B, Hq, Q, D] over k, v [B, Hkv, S, D] (Hq a multiple of Hkv) -> [B, Q, Hq *
     D].
 
-    ``allowed`` [Q, S] bool, None = every key. Short float32 sequences on a CPU take the plain path,
-    which is about twice as fast there as the blocked one, forward and backward; everything else
-    takes torch's.
+    ``allowed`` [Q, S] or [B, Q, S] bool, None = every key. Short float32 sequences on a CPU take
+    the plain path, which is about twice as fast there as the blocked one, forward and backward;
+    everything else takes torch's.
     """
     batch, heads, queries, dim = q.shape
     groups, keys = k.shape[1], k.shape[2]
     if q.device.type != "cpu" or max(queries, keys) > _SHORT or q.dtype != torch.float32:
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, enable_gqa=heads != groups)
+        mask = allowed.unsqueeze(1) if allowed is not None and allowed.dim() == 3 else allowed
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=heads != groups)
         return out.transpose(1, 2).reshape(batch, queries, heads * dim)
     bias = None
     if allowed is not None:
         bias = torch.zeros_like(allowed, dtype=q.dtype).masked_fill_(~allowed, float("-inf"))
-        bias = bias.repeat(heads // groups, 1).unsqueeze(0)
+        if bias.dim() == 2:
+            bias = bias.repeat(heads // groups, 1).unsqueeze(0)
+        else:
+            bias = bias.repeat(1, heads // groups, 1).repeat_interleave(groups, 0)
     out = _Attention.apply(
         q.reshape(batch * groups, heads // groups * queries, dim),
         k.reshape(batch * groups, keys, dim),

@@ -8,13 +8,22 @@ Three ways to run it: cached (``prefill``, ``denoise``, ``forward_causal``) for 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from policies.vlm.action_tokens import KINDS, NEVER, ActionTokenizer
-from policies.vlm.config import IMAGE_PAD_ID, MASK_ID, VLMConfig
-from policies.vlm.text import KVCache, TextTower, causal_mask, packed_mask, packed_positions
+from policies.vlm.action_tokens import NEVER, ActionTokenizer
+from policies.vlm.config import IMAGE_PAD_ID, KINDS, MASK_ID, VLMConfig
+from policies.vlm.text import (
+    Adapter,
+    KVCache,
+    TextTower,
+    causal_mask,
+    packed_mask,
+    packed_positions,
+)
 from policies.vlm.vision import Projector, VisionTower
 
 
@@ -106,43 +115,69 @@ class NLDModel(nn.Module):
         return x.index_copy(1, places, features.to(x.dtype))
 
     # ---- cached: decoding -------------------------------------------------------------
-    def prefill(self, embeds: Tensor, reserve: int = 0) -> tuple[Tensor, KVCache]:
+    def prefill(
+        self, embeds: Tensor, reserve: int = 0, lengths: Tensor | None = None
+    ) -> tuple[Tensor, KVCache]:
         """Causal pass over embeddings [B, N, H]: last hidden state [B, H], and the cache with room
-        for ``reserve`` more."""
+        for ``reserve`` more.
+
+        ``lengths`` int64 [B]: how many of the N each row really has; what follows is padding.
+        """
         batch, length, _ = embeds.shape
         cache = self.encoder.new_cache(batch, length + reserve, embeds)
         hidden = self.encoder(
             embeds,
             (0, length),
             causal_mask(length, length),
-            keep=slice(length - 1, length),
+            keep=slice(length - 1, length) if lengths is None else None,
             cache=cache,
         )
-        cache.length = length
-        return hidden[:, 0], cache
+        cache.length, cache.lengths = length, lengths
+        return (hidden[:, 0] if lengths is None else _last(hidden, lengths)), cache
 
-    def denoise(self, block_ids: Tensor, cache: KVCache, keep: Tensor | None = None) -> Tensor:
+    def extend(self, embeds: Tensor, cache: KVCache) -> Tensor:
+        """Last hidden state [B, H] of embeddings [B, S, H] appended, causally, to the cache: a
+        prefix whose beginning is known from before."""
+        count = embeds.shape[1]
+        hidden = self.encoder(
+            embeds,
+            cache.places(count),
+            cache.allowed(count, causal=True),
+            keep=slice(count - 1, count),
+            cache=cache,
+        )
+        cache.advance(count)
+        return hidden[:, 0]
+
+    def denoise(
+        self,
+        block_ids: Tensor,
+        cache: KVCache,
+        keep: Tensor | None = None,
+        adapter: Adapter | None = None,
+    ) -> Tensor:
         """Hidden states [B, L (or kept), H] of a block that sees the cached prefix and all of
         itself; the cache stays."""
-        length = cache.length
+        count = block_ids.shape[1]
         return self.encoder(
             self.embed_tokens(block_ids),
-            (length, length + block_ids.shape[1]),
-            None,
+            cache.places(count),
+            cache.allowed(count, causal=False),
             keep=keep,
             cache=cache,
+            adapter=adapter,
         )
 
     def forward_causal(self, ids: Tensor, cache: KVCache) -> Tensor:
         """Hidden states [B, t, H] of ``ids`` [B, t] appended to the cache."""
-        length, count = cache.length, ids.shape[1]
+        count = ids.shape[1]
         hidden = self.encoder(
             self.embed_tokens(ids),
-            (length, length + count),
-            causal_mask(count, length + count) if count > 1 else None,
+            cache.places(count),
+            cache.allowed(count, causal=True),
             cache=cache,
         )
-        cache.length = length + count
+        cache.advance(count)
         return hidden
 
     # ---- packed: training and replay --------------------------------------------------
@@ -151,17 +186,34 @@ class NLDModel(nn.Module):
         prefix: Tensor,
         segments: list[tuple[Tensor, bool]],
         keep: Tensor | slice | None = None,
+        lengths: Tensor | None = None,
     ) -> Tensor:
         """Hidden states of [prefix | segments]; a segment is (ids [B, n], causal) and sees the
-        prefix and itself only."""
+        prefix and itself only.
+
+        ``lengths`` [B]: how many prefix positions each row really has; segments follow right after
+        them and do not see the padding.
+        """
         count = prefix.shape[1]
-        lengths = tuple((ids.shape[1], causal) for ids, causal in segments)
+        shape = tuple((ids.shape[1], causal) for ids, causal in segments)
         ids = torch.cat([ids for ids, _ in segments], dim=1)
         x = torch.cat([prefix, self.embed_tokens(ids).to(prefix.dtype)], dim=1)
-        positions = packed_positions(count, tuple(n for n, _ in lengths))
-        return self.encoder(x, positions, packed_mask(count, lengths), keep=keep)
+        positions = packed_positions(count, tuple(n for n, _ in shape)).to(x.device)
+        allowed = packed_mask(count, shape).to(x.device)
+        if lengths is not None:
+            slots = torch.arange(len(positions), device=x.device)
+            padding = (slots >= lengths[:, None]) & (slots < count)  # [B, S]
+            positions = torch.where(slots < count, positions, positions - count + lengths[:, None])
+            allowed = allowed & ~(padding[:, None, :] & (slots >= count)[:, None])
+        return self.encoder(x, positions, allowed, keep=keep)
 
-    def packed_views(self, prefix: Tensor, views: Tensor, wanted: Tensor | None = None) -> Tensor:
+    def packed_views(
+        self,
+        prefix: Tensor,
+        views: Tensor,
+        wanted: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
         """Action logits of R versions of a block in one forward: what each would give after
         ``denoise``.
 
@@ -172,9 +224,9 @@ class NLDModel(nn.Module):
         start = prefix.shape[1]
         segments = [(view, False) for view in views.unbind(1)]
         if wanted is not None:
-            hidden = self.packed(prefix, segments, keep=start + wanted)
+            hidden = self.packed(prefix, segments, start + wanted, lengths)
             return self.action_logits(hidden, wanted % length)
-        hidden = self.packed(prefix, segments, keep=slice(start, start + count * length))
+        hidden = self.packed(prefix, segments, slice(start, start + count * length), lengths)
         return self.action_logits(hidden.view(batch, count, length, -1))
 
     def joint_forward(self, prefix: Tensor, noisy: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,34 +248,50 @@ class NLDModel(nn.Module):
         logits = self.action_logits(diffusion)
         return logits if noisy.dim() == 3 else logits[:, 0], self.action_logits(causal)
 
-    def causal_logits(self, prefix: Tensor, tokens: Tensor) -> Tensor:
+    def causal_logits(
+        self, prefix: Tensor, tokens: Tensor, lengths: Tensor | None = None
+    ) -> Tensor:
         """Teacher-forced AR action logits [B, L, W] of ``tokens`` [B, L]: position i sees the
         prefix and tokens < i."""
         start, length = prefix.shape[1], tokens.shape[1]
-        keep = slice(start - 1, start + length - 1)
-        return self.action_logits(self.packed(prefix, [(tokens[:, :-1], True)], keep=keep))
+        segments = [(tokens[:, :-1], True)]
+        if lengths is None:
+            keep = slice(start - 1, start + length - 1)
+            return self.action_logits(self.packed(prefix, segments, keep=keep))
+        hidden = self.packed(prefix, segments, lengths=lengths)
+        first = _last(hidden, lengths).unsqueeze(1)
+        return self.action_logits(torch.cat([first, hidden[:, start:]], dim=1))
 
     # ---- head -------------------------------------------------------------------------
-    def action_logits(self, hidden: Tensor, positions: Tensor | None = None) -> Tensor:
+    def action_logits(
+        self, hidden: Tensor, positions: Tensor | tuple[int, ...] | None = None
+    ) -> Tensor:
         """float32 logits [..., M, W] over the bins that each position allows; absent bins are
         ``NEVER``.
 
-        ``hidden`` [..., M, H]; ``positions`` [M] in the plan (default 0..M-1). Only the rows of the
-        head that belong to action bins are read.
+        ``hidden`` [..., M, H]; ``positions`` [M] in the plan (default 0..M-1), or [B, M] where they
+        differ between rows. Only the rows of the head that belong to action bins are read.
         """
         count = hidden.shape[-2]
         if positions is None and count % KINDS == 0:
             pairs = hidden.unflatten(-2, (-1, KINDS))
             parts = [self._kind_logits(pairs[..., kind, :], kind) for kind in range(KINDS)]
             return torch.stack(parts, dim=-2).flatten(-3, -2)
-        if positions is None:
-            positions = torch.arange(count, device=hidden.device)
-        kinds = positions % KINDS
-        places = [(kinds == kind).nonzero().squeeze(1) for kind in range(KINDS)]
+        if isinstance(positions, Tensor) and positions.dim() == 2:
+            accel, curvature = (self._kind_logits(hidden, kind) for kind in range(KINDS))
+            return torch.where((positions % KINDS == 0).unsqueeze(-1), accel, curvature)
+        if isinstance(positions, Tensor):
+            positions = tuple(positions.tolist())
+        kinds = tuple(p % KINDS for p in (range(count) if positions is None else positions))
+        places, back = _kind_places(kinds, str(hidden.device))
         parts = [
             self._kind_logits(hidden.index_select(-2, at), kind) for kind, at in enumerate(places)
         ]
-        return torch.cat(parts, dim=-2).index_select(-2, torch.cat(places).argsort())
+        return torch.cat(parts, dim=-2).index_select(-2, back)
+
+    def text_logits(self, hidden: Tensor) -> Tensor:
+        """float32 logits [..., vocabulary] of ``hidden`` [..., H]."""
+        return self.diffusion_head(hidden).float()
 
     def _kind_logits(self, hidden: Tensor, kind: int) -> Tensor:
         first, count = self.actions.first_ids[kind], self.actions.bins[kind]
@@ -234,6 +302,22 @@ class NLDModel(nn.Module):
         """ids [B, L], all masks."""
         device = self.diffusion_head.weight.device
         return torch.full((batch, length), MASK_ID, dtype=torch.long, device=device)
+
+
+def _last(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """[B, H] of ``hidden`` [B, N, H] at each row's last valid position."""
+    at = (lengths - 1)[:, None, None].expand(-1, 1, hidden.shape[-1])
+    return hidden.gather(1, at).squeeze(1)
+
+
+@lru_cache(maxsize=256)
+def _kind_places(kinds: tuple[int, ...], device: str) -> tuple[list[Tensor], Tensor]:
+    """Where each kind stands among ``kinds``, and the order that undoes grouping by kind."""
+    with torch.inference_mode(False):
+        groups = [[i for i, k in enumerate(kinds) if k == kind] for kind in range(KINDS)]
+        order = torch.tensor([i for group in groups for i in group])
+        places = [torch.tensor(group, dtype=torch.long, device=device) for group in groups]
+        return places, order.argsort().to(device)
 
 
 def _smooth_rows(count: int, size: int, generator: torch.Generator) -> Tensor:

@@ -19,17 +19,11 @@ from alpamayo.types import (
     PrivilegedView,
     RequestError,
 )
-from policies.vlm.decode import (
-    CommitSchedule,
-    DecodeConfig,
-    Decoded,
-    decode_ar,
-    decode_diffusion,
-    decode_threshold,
-)
+from policies.vlm.decode import Decoded, decode_plan
 from policies.vlm.image_cache import ImageCache
 from policies.vlm.model import NLDModel
 from policies.vlm.prompt import Prompt, PromptEncoder
+from policies.vlm.schedule import CommitSchedule, DecodeConfig
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -113,19 +107,16 @@ class VLMPolicy:
             features = self.images.encode(frames) if frames.shape[1] else None
             embeds = self.model.embed_prompt(prompt.ids.to(device), features=features)
             length = self.spec.tokens
-            hidden, cache = self.model.prefill(embeds, reserve=length)
-            options: dict[str, Any] = {
-                "select": self.decode.select,
-                "temperature": self.decode.temperature,
-                "uniforms": self._uniforms(noise_keys),
-                "record": self.record_rounds,
-            }
-            if self.decode.mode == "ar":
-                return decode_ar(self.model, hidden, cache, length, **options)
-            if self.schedule is None:
-                threshold = self.decode.threshold
-                return decode_threshold(self.model, cache, length, threshold=threshold, **options)
-            return decode_diffusion(self.model, cache, self.schedule, **options)
+            hidden, cache = self.model.prefill(embeds, reserve=self.decode.reserve(length))
+            return decode_plan(
+                self.model,
+                hidden,
+                cache,
+                length,
+                self.decode,
+                uniforms=self._uniforms(noise_keys),
+                record=self.record_rounds,
+            )
 
     def _uniforms(self, noise_keys: npt.NDArray[np.uint64]) -> torch.Tensor | None:
         """[N, L] (or [N, L, L] for the threshold schedule) in (0, 1); None if nothing is drawn."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from policies.vlm.config import RopeConfig, VLMConfig
+from policies.vlm.kernels import attend
 from policies.vlm.layers import Attention, GatedMLP, RMSNorm
 
 
@@ -102,36 +104,85 @@ def packed_positions(prefix: int, lengths: tuple[int, ...]) -> Tensor:
 class KVCache:
     """Keys and values of a prefix, with room behind it for one block.
 
-    ``keys`` and ``values`` [layers, B, kv_heads, capacity, D]; the first ``length`` slots are
-    valid. A denoising forward writes the block's keys behind them and leaves ``length`` alone, so
-    the prefix is never changed.
+    ``keys`` and ``values`` [layers, B, kv_heads, capacity, D]; slot = position. The first
+    ``length`` slots are valid; with ``lengths`` int64 [B] each row has its own count, and
+    ``length`` is at least the largest (known without asking the device). A denoising forward writes
+    the block's keys behind the valid slots and leaves the counts alone, so the prefix is never
+    changed.
     """
 
     keys: Tensor
     values: Tensor
     length: int
+    lengths: Tensor | None = None
 
     @property
     def capacity(self) -> int:
         return self.keys.shape[3]
+
+    def places(self, count: int) -> tuple[int, int] | Tensor:
+        """Where the next ``count`` positions go: a range, or int64 [B, count]."""
+        if self.lengths is None:
+            return self.length, self.length + count
+        return self.lengths.unsqueeze(1) + torch.arange(count, device=self.lengths.device)
+
+    def allowed(self, count: int, causal: bool) -> Tensor | None:
+        """Who the next ``count`` positions see: bool [count, keys] or [B, count, keys], None = all.
+
+        Every query sees the valid slots and its own block: all of it, or, if ``causal``, up to
+        itself.
+        """
+        end = self.length + count
+        if self.lengths is None:
+            return causal_mask(count, end) if causal and count > 1 else None
+        slots = torch.arange(end, device=self.lengths.device)
+        places = self.places(count)
+        assert isinstance(places, Tensor)
+        last = places if causal else places[:, -1:].expand(-1, count)
+        return slots <= last.unsqueeze(-1)
 
     def put(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store k, v [B, kv_heads, t, D] behind the valid slots; all keys, values so far."""
         end = self.length + k.shape[2]
         if end > self.capacity:
             raise ValueError(f"cache holds {self.capacity} positions, {end} needed")
-        self.keys[layer, :, :, self.length : end] = k
-        self.values[layer, :, :, self.length : end] = v
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        keys, values = self.keys[layer], self.values[layer]
+        if self.lengths is None:
+            keys[:, :, self.length : end] = k
+            values[:, :, self.length : end] = v
+        else:
+            places = self.places(k.shape[2])
+            assert isinstance(places, Tensor)
+            at = places[:, None, :, None].expand_as(k)
+            keys.scatter_(2, at, k.to(keys.dtype))
+            values.scatter_(2, at, v.to(values.dtype))
+        return keys[:, :, :end], values[:, :, :end]
+
+    def advance(self, count: int) -> None:
+        """The last ``count`` positions written become part of the prefix."""
+        self.length += count
+        if self.lengths is not None:
+            self.lengths = self.lengths + count
+
+    def crop(self, lengths: Tensor, bound: int) -> None:
+        """Keep the first ``lengths`` [B] positions of each row; none is above ``bound``."""
+        self.length, self.lengths = bound, lengths
 
     def take(self, rows: Tensor) -> KVCache:
         """The cache of some batch rows (a copy)."""
-        return KVCache(self.keys[:, rows], self.values[:, rows], self.length)
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return KVCache(self.keys[:, rows], self.values[:, rows], self.length, lengths)
 
 
 # --------------------------------------------------------------------------------------
 # Layers
 # --------------------------------------------------------------------------------------
+class Adapter(Protocol):
+    """A change to the attention outputs: ``adapter(layer, mixed [B, S, Hq * D])`` [B, S, H]."""
+
+    def __call__(self, layer: int, mixed: Tensor) -> Tensor: ...
+
+
 class DecoderLayer(nn.Module):
     def __init__(self, config: VLMConfig) -> None:
         super().__init__()
@@ -173,14 +224,16 @@ class TextTower(nn.Module):
         *,
         keep: Tensor | slice | None = None,
         cache: KVCache | None = None,
+        adapter: Adapter | None = None,
     ) -> Tensor:
-        """Final normed hidden states of embeddings x [B, S, H] at ``positions`` [S] (or a range).
+        """Final normed hidden states of embeddings x [B, S, H] at ``positions`` [S], [B, S] or a
+        range.
 
-        ``allowed`` [S, S] (or [S, cached + S]) bool, None = all. ``keep``: positions of S wanted at
+        ``allowed`` bool [S, keys] or [B, S, keys], None = all. ``keep``: positions of S wanted at
         the end: the last layer computes keys for all but everything else only for these. ``cache``
-        supplies the keys before.
+        supplies the keys before. ``adapter`` adds to the attention outputs.
         """
-        cos, sin, scale = self._rotary(x, positions)
+        cos, sin, scale = self._rotary(x, positions, cache.capacity if cache else None)
         if allowed is not None:
             allowed = allowed.to(x.device)
         last = len(self.layers) - 1
@@ -189,30 +242,36 @@ class TextTower(nn.Module):
             if index == last and keep is not None:
                 k, v = layer.self_attn.kv(normed, cos, sin)
                 x, normed = _pick(x, keep), _pick(normed, keep)
-                q = layer.self_attn.q(normed, cos[keep], sin[keep])
-                scale = scale[keep] if scale is not None else None
-                allowed = allowed[keep] if allowed is not None else None
+                q = layer.self_attn.q(normed, cos[..., keep, :], sin[..., keep, :])
+                scale = scale[..., keep] if scale is not None else None
+                allowed = allowed[..., keep, :] if allowed is not None else None
             else:
                 q, k, v = layer.self_attn.qkv(normed, cos, sin)
             if scale is not None:
                 q = q * scale.unsqueeze(-1).to(q.dtype)
             if cache is not None:
                 k, v = cache.put(index, k, v)
-            x = x + layer.self_attn.attend(q, k, v, allowed)
+            mixed = attend(q, k, v, allowed)
+            attended = layer.self_attn.o_proj(mixed)
+            x = x + (attended if adapter is None else attended + adapter(index, mixed))
             x = x + layer.mlp(layer.post_attention_layernorm(x))
         return self.norm(x)
 
     def _rotary(
-        self, x: Tensor, positions: Tensor | tuple[int, int]
+        self, x: Tensor, positions: Tensor | tuple[int, int], bound: int | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """cos, sin [S, D] and the query scale [S] (None while every position is in the original
-        context)."""
+        """cos, sin [S, D] or [B, 1, S, D], and the query scale [S] or [B, 1, S] (None while every
+        position is in the original context). ``bound`` is above every position, if known."""
         config, rope = self.config, self.config.rope
         ranged = isinstance(positions, tuple)
-        top = positions[1] if ranged else int(positions.max()) + 1
+        top = positions[1] if ranged else bound or int(positions.max()) + 1
         length = max(128, 1 << (top - 1).bit_length())
         cos, sin = _rope_table(rope, config.head_dim, length, str(x.device))
-        at = slice(*positions) if ranged else positions.to(x.device)
+        if isinstance(positions, tuple):
+            at: slice | Tensor = slice(*positions)
+        else:
+            at = positions.to(x.device)
+            at = at.unsqueeze(1) if at.dim() == 2 else at
         scale = None
         if top > rope.original_max_position_embeddings and rope.llama_4_scaling_beta:
             turns = torch.arange(length, device=x.device) // rope.original_max_position_embeddings

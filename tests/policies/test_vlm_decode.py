@@ -13,19 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from policies.vlm.config import MASK_ID
-from policies.vlm.decode import (
-    CommitSchedule,
-    ar_log_prob,
-    decode_ar,
-    decode_diffusion,
-    decode_threshold,
-    draw,
-    log_probs,
-    replay_logits,
-    token_log_prob,
-    trace_log_prob,
-)
+from policies.vlm.decode import decode_diffusion, decode_plan, draw, log_probs
 from policies.vlm.model import NLDModel
+from policies.vlm.replay import ar_log_prob, replay_logits, token_log_prob, trace_log_prob
+from policies.vlm.schedule import CommitSchedule, DecodeConfig
 from tests.policies.cases import random_prefix, toy_config, toy_model
 
 LENGTH = 6
@@ -164,11 +155,12 @@ def test_sequential_diffusion_equals_its_definition_without_a_cache(model: NLDMo
 def test_ar_decoding_equals_the_teacher_forced_argmax_and_replays(model: NLDModel) -> None:
     prefix = random_prefix(model, ROWS)
     hidden, cache = model.prefill(prefix, reserve=LENGTH)
-    out = decode_ar(model, hidden, cache, LENGTH, select="greedy")
+    out = decode_plan(model, hidden, cache, LENGTH, DecodeConfig("ar", select="greedy"))
     forced = model.causal_logits(prefix, out.tokens).argmax(-1)
     assert torch.equal(out.choice, forced)
     hidden, cache = model.prefill(prefix, reserve=LENGTH)
-    out = decode_ar(model, hidden, cache, LENGTH, uniforms=uniforms(ROWS, LENGTH))
+    numbers = uniforms(ROWS, LENGTH)
+    out = decode_plan(model, hidden, cache, LENGTH, DecodeConfig("ar"), uniforms=numbers)
     assert torch.allclose(ar_log_prob(model, prefix, out.tokens), out.log_prob, atol=1e-5)
     assert out.commit_round[0].tolist() == list(range(LENGTH))
 
@@ -177,12 +169,13 @@ def test_ar_decoding_equals_the_teacher_forced_argmax_and_replays(model: NLDMode
 @torch.no_grad()
 def test_threshold_schedule_keeps_its_promises(model: NLDModel, threshold: float) -> None:
     prefix = random_prefix(model, ROWS)
-    _, cache = model.prefill(prefix, reserve=LENGTH)
-    out = decode_threshold(
+    hidden, cache = model.prefill(prefix, reserve=LENGTH)
+    out = decode_plan(
         model,
+        hidden,
         cache,
         LENGTH,
-        threshold=threshold,
+        DecodeConfig("threshold", threshold=threshold),
         uniforms=uniforms(ROWS, LENGTH, LENGTH),
         record=True,
     )

@@ -20,10 +20,11 @@ from policies.vlm import VLMConfig
 from policies.vlm.action_tokens import ActionTokenizer
 from policies.vlm.checkpoint import from_pretrained, save_pretrained
 from policies.vlm.config import MASK_ID, PromptConfig
-from policies.vlm.decode import CommitSchedule, DecodeConfig, trace_log_prob
 from policies.vlm.model import NLDModel
 from policies.vlm.policy import VLMPolicy
 from policies.vlm.prompt import PromptEncoder, past_motion
+from policies.vlm.replay import trace_log_prob
+from policies.vlm.schedule import CommitSchedule, DecodeConfig
 from tests.policies.cases import observation, toy_model
 
 TINY = VLMConfig.preset("tiny")
