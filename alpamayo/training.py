@@ -141,7 +141,7 @@ def check_request(config: RunConfig, init: str) -> None:
     Also for a decode whose traces have no exact likelihood.
     """
     from policies.vlm.checkpoint import load_config
-    from scenarios.suites import load_suite
+    from scenarios.suites import load_selection_suite, load_training_suite
 
     decode = config.policy.decode
     if decode.mode not in ("executed_first", "sequential"):
@@ -155,9 +155,9 @@ def check_request(config: RunConfig, init: str) -> None:
             f"got {decode.select} at {decode.temperature:g}"
         )
     load_config(init)
-    load_suite(config.rollout.suite)
+    load_training_suite(config.rollout.suite)
     if config.eval.every:
-        load_suite(config.eval.suite)
+        load_selection_suite(config.eval.suite)
 
 
 class _Run:
@@ -267,13 +267,13 @@ class _Run:
         from alpamayo.loop import rollout_metrics
         from alpamayo.metrics import driving_score
         from alpamayo.rollout.backend import make_policy
-        from scenarios.suites import load_suite
+        from scenarios.suites import load_selection_suite
 
         settings = self.config.eval
         state = checkpoint.TrainingState(*self.algorithm.training_state())
         model = checkpoint.policy_model(self.architecture, state.policy())
         policy = make_policy(model, self.config.policy.decode)
-        scenarios = load_suite(settings.suite).draw(settings.episodes)
+        scenarios = load_selection_suite(settings.suite).draw(settings.episodes)
         rows = run_episodes(
             policy,
             scenarios,

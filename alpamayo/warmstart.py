@@ -101,9 +101,9 @@ def record(config: WarmstartConfig, folder: Path) -> None:
     """Let the perturbed expert drive; ``folder`` then holds ``train/``, ``validation/`` and the
     expert's figures.
     """
-    from scenarios.suites import load_suite
+    from scenarios.suites import load_training_suite
 
-    scenarios = load_suite(config.suite).draw(config.episodes + config.validation_episodes)
+    scenarios = load_training_suite(config.suite).draw(config.episodes + config.validation_episodes)
     noise = ExpertNoise(
         config.expert.probability, config.expert.accel_mps2, config.expert.lateral_accel_mps2
     )

@@ -213,6 +213,16 @@ class WorldBatch:
 
         ``latency_s`` [B]: measured latencies of these plans, instead of the configured ones.
         """
+        self.begin(actions, latency_s)
+        active = self.running
+        tally = self.new_tally()
+        self.run(self._ticks_per_decision, tally, per_pose=round(HISTORY_GAP_S / self.tick_s))
+        if self._frames is not None:
+            self._frames.advance(active)
+        return to_signals(self.state, tally)
+
+    def begin(self, actions: FloatArray, latency_s: FloatArray | None = None) -> None:
+        """The first half of ``step``: the plans arrive, and nothing moves until ``run``."""
         state = self.state
         expected = (self.num_worlds, self.config.plan_steps, 2)
         if np.shape(actions) != expected:
@@ -227,12 +237,7 @@ class WorldBatch:
             self.config, state.seed, state.decision, [s.faults for s in self.scenarios],
             self.time_s, latency_s,
         )  # fmt: skip
-        tally = self.new_tally()
         begin_decisions(state.worlds, plans, state.queue, state.queue_due, due)
-        self.run(self._ticks_per_decision, tally, per_pose=round(HISTORY_GAP_S / self.tick_s))
-        if self._frames is not None:
-            self._frames.advance(active)
-        return to_signals(state, tally)
 
     def new_tally(self) -> np.ndarray:
         """[B] records for the judge, of an interval that starts now."""

@@ -23,12 +23,12 @@ def run(args: argparse.Namespace) -> int:
     from alpamayo.paths import find_config
     from alpamayo.run_dir import RunDir
     from alpamayo.warmstart import warmstart
-    from scenarios.suites import load_suite
+    from scenarios.suites import load_training_suite
 
     file = str(find_config(args.config)) if args.config else None
     config = load_config("warmstart", file, args.overrides)
     # Refuse what cannot work before a run directory exists.
-    load_suite(config.suite)
+    load_training_suite(config.suite)
     if config.init:
         from policies.vlm.checkpoint import load_config as load_architecture
 

@@ -140,9 +140,9 @@ class RolloutRunner(EnvRunner, Checkpointable):
 
     # -------------------------------------------------------------------------------------
     def _load_suite(self) -> Any:
-        from scenarios.suites import load_suite
+        from scenarios.suites import load_training_suite
 
-        return load_suite(self.run.rollout.suite)
+        return load_training_suite(self.run.rollout.suite)
 
     def _drive(self, scenarios: list[Scenario], draw: Draw) -> Rollout:
         if self.worlds is None:

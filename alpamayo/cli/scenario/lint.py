@@ -57,7 +57,7 @@ def _problems_of(file: Path) -> list[LocatedProblem]:
 
     try:
         value = read_tree(file).value
-        if isinstance(value, dict) and "scenarios" in value and "road" not in value:
+        if isinstance(value, dict) and {"scenarios", "select"} & set(value) and "road" not in value:
             load_suite(file)
         else:
             load_file(file)
