@@ -84,6 +84,11 @@ def parse(text: str) -> Expression:
     return Expression(text, names, tree)
 
 
+def is_reference(node: ast.Name) -> bool:
+    """Whether a node of ``Expression.tree`` is a parameter (else: a function)."""
+    return node.id.startswith(_PREFIX)
+
+
 def reference_of(node: ast.Name) -> str:
     """Name of the parameter that a node of ``Expression.tree`` refers to."""
     return node.id[len(_PREFIX) :]
@@ -110,7 +115,7 @@ def _check(node: ast.expr, text: str, depth: int) -> None:
     elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return
     elif isinstance(node, ast.Name):
-        if not node.id.startswith(_PREFIX):
+        if not is_reference(node):
             raise ExpressionError(
                 f'"{text}": {node.id} is not a number; refer to a parameter as ${node.id}'
             )

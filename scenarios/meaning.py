@@ -4,12 +4,14 @@ Comments, the order of keys, ``1.0`` for ``1``, ``"$a+1"`` for ``"$a + 1"``, def
 spelled out, ``lane: 0`` for ``path: lane0``, ``extends`` for a copy, names of events and prose
 (description, sources, tags) make no difference. Every value that a draw or the judge can see does,
 and so does the content of maps and recorded trajectories. Two different words for one thing
-(``brake`` and ``speed``) count as different.
+(``brake`` and ``speed``) count as different. What equals a default is left out, so that a language
+that grows new words keeps the hashes of files that do not use them.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
 import hashlib
 from pathlib import Path
@@ -20,13 +22,17 @@ from pydantic import BaseModel
 from alpamayo import types
 from scenarios.actors import default_behaviour
 from scenarios.evaluate import find_rule
-from scenarios.expressions import ExpressionError, parse, reference_of
+from scenarios.expressions import ExpressionError, is_reference, parse, reference_of
 from scenarios.quantities import File, Number
 from scenarios.roads import CROSSINGS
-from scenarios.schema import Distribution, ScenarioDocument, Signals, Traffic
+from scenarios.schema import Distribution, Fault, ScenarioDocument, Traffic
 from scenarios.schema_actors import Actor, Event
 from scenarios.yaml_tree import Loc
 
+_TRAFFIC = {
+    name: list(value) if isinstance(value, tuple) else value
+    for name, value in dataclasses.asdict(types.TrafficSpec()).items()
+}
 PROSE = ("schema_version", "description", "sources", "tags", "extends", "without")
 
 
@@ -46,10 +52,11 @@ class _Canon:
         told["parameters"] = {
             name: self._parameter(spec, name) for name, spec in document.parameters.items()
         }
-        if document.road.kind in CROSSINGS:
-            told["road"] |= {"lanes": 1.0, "oncoming_lanes": 1.0}
-        if document.signals is None and document.road.kind in ("junction", "opendrive"):
-            told["signals"] = self._model(Signals(), ("signals",))
+        if document.road.kind in CROSSINGS:  # one lane each way, whether they say so or not
+            told["road"].pop("lanes", None)
+            told["road"].pop("oncoming_lanes", None)
+        if document.road.kind in ("junction", "opendrive") and told.get("signals") == {}:
+            del told["signals"]
         return told
 
     def _parameter(self, spec: Any, name: str) -> Any:
@@ -71,21 +78,25 @@ class _Canon:
             if raw is None or name in without:
                 continue
             rule = find_rule(info.annotation, info.metadata)
-            told[name] = self._value(raw, rule, (*loc, name))
+            value = self._value(raw, rule, (*loc, name))
+            if info.is_required() or value != self._value(
+                info.get_default(call_default_factory=True), rule, (*loc, name)
+            ):
+                told[name] = value
         _place(told)
         if isinstance(model, Actor):
-            told["behaviour"] = model.behaviour or default_behaviour(model, model.kind)
-            if model.kind.startswith("$") and model.behaviour is None:
-                del told["behaviour"]  # depends on the draw
-        if isinstance(model, Event):
+            _drop(told, {"behaviour": default_behaviour(model, model.kind)})
+        elif isinstance(model, Event):
             told.pop("id", None)
-        if isinstance(model, Traffic):
-            told = _traffic_defaults() | told
-        if "amount" in type(model).model_fields and "camera" in type(model).model_fields:
-            told.setdefault("camera", "all")
+        elif isinstance(model, Traffic):
+            _drop(told, _TRAFFIC)
+        elif isinstance(model, Fault):
+            _drop(told, {"camera": "all"})
         return told
 
     def _value(self, raw: Any, rule: Any, loc: Loc) -> Any:
+        if raw is None:
+            return None
         if isinstance(raw, BaseModel):
             told = self._model(raw, loc)
             if loc[-1] == "after":
@@ -126,20 +137,23 @@ def number(raw: float | str) -> float | str:
     return _spelled(expression.tree)
 
 
-def _spelled(node: ast.expr) -> str:
-    if isinstance(node, ast.BinOp):
-        sign = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}[type(node.op)]  # type: ignore[index]
-        return f"({_spelled(node.left)} {sign} {_spelled(node.right)})"
-    if isinstance(node, ast.UnaryOp):
-        inner = _spelled(node.operand)
-        return f"(-{inner})" if isinstance(node.op, ast.USub) else inner
-    if isinstance(node, ast.Call):
-        assert isinstance(node.func, ast.Name)
-        return f"{node.func.id}({', '.join(_spelled(arg) for arg in node.args)})"
-    if isinstance(node, ast.Constant):
-        return repr(float(node.value))  # type: ignore[arg-type]
-    assert isinstance(node, ast.Name)
-    return "$" + reference_of(node)
+def _spelled(tree: ast.expr) -> str:
+    one_form = _OneForm().visit(copy.deepcopy(tree))
+    return ast.unparse(one_form)
+
+
+class _OneForm(ast.NodeTransformer):
+    """Numbers as floats, parameters as in the file, no plus signs."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        return ast.Constant(float(node.value)) if type(node.value) is int else node  # type: ignore[arg-type]
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Name("$" + reference_of(node)) if is_reference(node) else node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        self.generic_visit(node)
+        return node.operand if isinstance(node.op, ast.UAdd) else node
 
 
 def _place(told: dict[str, Any]) -> None:
@@ -149,9 +163,11 @@ def _place(told: dict[str, Any]) -> None:
             told["path"] = f"{key}{told.pop(key):g}"
 
 
-def _traffic_defaults() -> dict[str, Any]:
-    spec = dataclasses.asdict(types.TrafficSpec())
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in spec.items()}
+def _drop(told: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Leave out what is as it would be anyway."""
+    for name, value in defaults.items():
+        if told.get(name) == value:
+            del told[name]
 
 
 def _digest(path: Path) -> str:
