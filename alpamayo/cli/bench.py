@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-HELP = "Measure the speed of the simulator, the policy, or the loop of both, in one process."
+HELP = "Measure the speed of the simulator, of the policy, and whether it drives in real time."
 EPILOG = """\
 sim     steps per CPU-second of one core with state and camera observations, against targets and
         (if installed) highway-env; reset, import, memory; how cost grows with worlds, agents, maps
 policy  time to decode a batch and a single observation; for a checkpoint also a learning step
 loop    decisions/s of observe + plan + step, and the share of each
+realtime  a 100 Hz controller beside a planner that may stall, raise or answer nonsense
+          (--faults): punctuality of every tick, deadlines, stops
 """
 SIM_S, OTHER_S = 2.0, 10.0
-SWEEPS = {"worlds": "worlds in the batch", "agents": "agents per world", "road_m": "metres of road"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument(
-        "what", choices=("sim", "policy", "loop"), help="what to measure, see below"
+        "what", choices=("sim", "policy", "loop", "realtime"), help="what to measure, see below"
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="settings, such as sim.ego_model=dynamic"
@@ -52,6 +53,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--map", metavar="FILE", help="sim: the OpenDRIVE map to compare with")
     parser.add_argument("--quick", action="store_true", help="sim: see that it works; no verdicts")
     parser.add_argument("--plot", metavar="FILE.svg", help="sim: draw how cost grows")
+    realtime = parser.add_argument_group("realtime")
+    add = realtime.add_argument
+    add("--planner-hz", type=float, default=10.0, metavar="HZ", help="planning cycles (default 10)")
+    add("--deadline-ms", type=float, metavar="MS", help="of a cycle (default: its length)")
+    add("--faults", action="store_true", help="inject stalls, exceptions, NaN and wild plans")
+    add(
+        "--controller",
+        choices=("process", "thread"),
+        default="process",
+        help="where the controller runs (default: process)",
+    )
+    add(
+        "--no-priority",
+        action="store_true",
+        help="do not ask the operating system to prefer the controller",
+    )
+    parser.add_argument(
+        "--latency-profile",
+        metavar="OUT.json",
+        help="policy, realtime: write the latencies, for `alpamayo eval --latency-profile`",
+    )
     parser.add_argument("--out", metavar="FILE", help="write the JSON document here as well")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -70,25 +92,77 @@ def run(args: argparse.Namespace) -> int:
     from alpamayo.config import load_config
 
     config = load_config("eval", None, args.overrides)
+    if args.latency_profile and args.what not in ("policy", "realtime"):
+        raise RequestError("--latency-profile: expected with `bench policy` or `bench realtime`")
     document: dict[str, Any] = {"bench": args.what}
     if args.what == "sim":
         document["quick"] = args.quick
         document["result"] = _simulator(args, seconds, config.sim)
     else:
-        policy = _policy(args.policy, config)
-        measure = bench.bench_policy if args.what == "policy" else bench.bench_loop
         document |= {"suite": args.suite, "worlds": args.worlds, "policy": args.policy}
-        document["result"] = measure(policy, args.suite, args.worlds, seconds, config.sim)
+        document["result"] = _drive(args, seconds, config)
     document["machine"] = bench.machine()
     if args.out:
         _write(Path(args.out), document)
     if args.json:
         print(json.dumps(document))
-    elif args.what == "sim":
-        _show_simulator(document)
     else:
-        _show(document)
+        from alpamayo.cli.bench_tables import show
+
+        show(document)
     return 0
+
+
+def _drive(args: argparse.Namespace, seconds: float, config: Any) -> dict[str, Any]:
+    from alpamayo import bench
+
+    policy = _policy(args.policy, config)
+    if args.what == "realtime":
+        return _realtime(args, policy, seconds, config)
+    measure = bench.bench_policy if args.what == "policy" else bench.bench_loop
+    return measure(policy, args.suite, args.worlds, seconds, config.sim)
+
+
+def _realtime(args: argparse.Namespace, policy: Any, seconds: float, config: Any) -> dict[str, Any]:
+    from alpamayo.bench_realtime import Faults, bench_realtime
+    from alpamayo.types import RequestError
+    from policies.plan_keeper import RealtimeConfig
+
+    if policy.needs_privileged:
+        raise RequestError(f"--policy {args.policy}: expected one that drives by observations")
+    if not 0.0 < args.planner_hz < 1e4:
+        raise RequestError(f"--planner-hz {args.planner_hz:g}: expected a number > 0")
+    deadline_ms = 1e3 / args.planner_hz if args.deadline_ms is None else args.deadline_ms
+    sim = config.sim
+    realtime = RealtimeConfig(
+        planner_hz=args.planner_hz,
+        deadline_s=deadline_ms / 1e3,
+        latency_s=sim.latency_s,
+        max_accel_mps2=sim.max_accel_mps2,
+        max_brake_mps2=sim.max_brake_mps2,
+        max_curvature_per_m=sim.max_curvature_per_m,
+    )
+    result, record = bench_realtime(
+        policy,
+        args.suite,
+        seconds,
+        sim,
+        realtime,
+        faults=Faults() if args.faults else None,
+        controller=args.controller,
+        priority=not args.no_priority,
+    )
+    if args.latency_profile:
+        _write_profile(args, record.latency_s().tolist())
+    return result
+
+
+def _write_profile(args: argparse.Namespace, samples_s: list[float]) -> None:
+    from alpamayo.bench import machine
+    from alpamayo.latency_profile import write_profile
+
+    about = {"bench": args.what, "policy": args.policy, "settings": args.overrides}
+    write_profile(args.latency_profile, samples_s, {**about, "machine": machine()})
 
 
 def _simulator(args: argparse.Namespace, seconds: float, config: Any) -> dict[str, Any]:
@@ -121,60 +195,3 @@ def _write(file: Path, document: Mapping[str, Any]) -> None:
         file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise RequestError(f"--out {file}: expected a writable file ({error.strerror})") from None
-
-
-def _show(document: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    title = f"bench {document['bench']}: {document['worlds']} worlds of {document['suite']}"
-    table = Table(title=title, show_header=False)
-    for name, value in _flat(document["result"], ""):
-        table.add_row(name, _number(value))
-    Console().print(table)
-
-
-def _show_simulator(document: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    result, console = document["result"], Console()
-    if not console.is_terminal:
-        console = Console(width=120)
-    title = f"bench sim: {result['worlds']} worlds, one core, per CPU-second"
-    table = Table("case", "unit", title=title)
-    for name in ("measured", "must reach", "aim", ""):
-        table.add_column(name, justify="right")
-    for row in result["rows"]:
-        verdict = "" if document["quick"] or row["met"] is None else ("no", "yes")[row["met"]]
-        measured = "skipped" if row["skipped"] else _number(row["value"])
-        table.add_row(
-            row["title"], row["unit"], measured, _target(row, "must"), _target(row, "aim"), verdict
-        )
-    console.print(table)
-    for row in result["rows"]:
-        if row["skipped"]:
-            console.print(f"{row['title']}: skipped: {row['skipped']}", style="yellow")
-    for name, points in result["sweeps"].items():
-        sweep = Table(SWEEPS[name], *(f"{point['at']:,.0f}" for point in points))
-        sweep.add_row("CPU-us per env-step", *(_number(p["us_per_env_step"]) for p in points))
-        sweep.add_row("env-steps/s", *(_number(p["env_steps_per_s"]) for p in points))
-        console.print(sweep)
-
-
-def _target(row: Mapping[str, Any], name: str) -> str:
-    if row[name] is None:
-        return ""
-    return f"{'>=' if row['more_is_better'] else '<='} {_number(row[name])}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name} ")
-        else:
-            yield f"{prefix}{name}", float(value)

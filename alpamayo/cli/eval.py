@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--baseline", metavar="RUN", help="an earlier evaluation to compare with, on the same seeds"
     )
+    add(
+        "--latency-profile",
+        metavar="FILE",
+        help="drive with the latencies that `alpamayo bench --latency-profile FILE` recorded",
+    )
     add("--json", action="store_true", help="print one JSON document on stdout and nothing else")
     add("overrides", nargs="*", metavar="key=value", help="settings to override")
 
@@ -100,4 +105,9 @@ def _config(args: argparse.Namespace) -> Any:
         config = replace(config, policy=replace(config.policy, init=args.policy))
     if args.suite is not None:
         config = replace(config, suite=args.suite)
+    if args.latency_profile is not None:
+        from alpamayo.latency_profile import read_profile
+
+        samples_s = read_profile(args.latency_profile)
+        config = replace(config, sim=replace(config.sim, latency_samples_s=samples_s))
     return config if args.out is None else replace(config, run_root=args.out)
