@@ -92,7 +92,9 @@ class Placement:
             return first
         for name in names[1:]:
             self._path(scenario, road, name, "ego.route")
-        lanes = names if len(names) > 1 else road.straight_on(names[0], ROUTE_M)
+        lanes = names
+        if len(names) == 1:
+            lanes = self._atlas.straight_on(map_id, names[0], ROUTE_M)
         return self._atlas.add_route(map_id, lanes)
 
     def _world(self, w: Any, scenario: Scenario, map_id: int, road: RoadMap) -> None:

@@ -16,6 +16,7 @@ from sim.actors.lanes import LINKS, follows_lanes, look_ahead
 from sim.actors.shift import is_shifting
 from sim.kernels import kernel
 from sim.roads import lookup
+from sim.roads.meetings import ANY_LANE, FEATURES, NEAR, SLIM_M, bit
 
 EGO_LENGTH_M, EGO_WIDTH_M = EGO_SIZE_M[0], EGO_SIZE_M[1]
 EGO = -1
@@ -32,7 +33,13 @@ COLUMNS = 13
 # ``order`` i8 [n]: rows sorted along the axis (``axis`` i8 [1]: X or Y) on which they spread most;
 # ``rank`` i8 [n]: place of each row in it; ``place`` f8 [n, 3]: coordinate on that axis, x, y, in
 # that order; ``wide`` f8 [1]: how far they spread on the other axis.
-Bodies = namedtuple("Bodies", "rows slot way starts links count most order rank axis place wide")
+# ``at`` and ``on`` i8 [n]: sets (see ``sim.roads.meetings``) of the lane a body is on and of all of
+# its way; ``near`` i8 [n]: of the lanes on which somebody may be in its way. ``features`` i8 [n]:
+# what there is to look at anywhere on its way.
+Bodies = namedtuple(
+    "Bodies",
+    "rows slot way starts links count most order rank axis place wide at on near features",
+)
 
 
 def scratch(actors: int) -> Bodies:
@@ -51,6 +58,10 @@ def scratch(actors: int) -> Bodies:
         axis=np.zeros(1, dtype=np.int64),
         place=np.zeros((size, 3)),
         wide=np.zeros(1),
+        at=np.zeros(size, dtype=np.int64),
+        on=np.zeros(size, dtype=np.int64),
+        near=np.zeros(size, dtype=np.int64),
+        features=np.zeros(size, dtype=np.int64),
     )
 
 
@@ -62,6 +73,7 @@ def gather(w: Any, a: Any, maps: Any, bodies: Any) -> None:
     bodies.way[0, 0] = w.route
     bodies.starts[0, 0] = 0.0
     bodies.links[0] = 1
+    bodies.at[0] = bodies.on[0] = ANY_LANE  # routes are in no set
     k = 1
     for i in range(w.actor_count):
         if a[i].present:
@@ -148,6 +160,23 @@ def put(w: Any, a: Any, i: int, k: int, maps: Any, bodies: Any) -> None:
             w, i, a[i].hops, a[i].path, a[i].next_path, a[i].s, maps, bodies.way[k],
             bodies.starts[k],
         )  # fmt: skip
+    _put_sets(w, k, maps, bodies)
+
+
+@kernel
+def _put_sets(w: Any, k: int, maps: Any, bodies: Any) -> None:
+    """Fill in ``at`` to ``features`` of row ``k``."""
+    first = maps.maps[w.map_id].lane_first
+    on, near, features = 0, 0, 0
+    for link in range(bodies.links[k]):
+        path = bodies.way[k, link]
+        on |= bit(path)
+        near |= maps.bits[first + path, NEAR]
+        features |= maps.bits[first + path, FEATURES]
+    bodies.at[k] = ANY_LANE if bodies.rows[k, SPREAD] > SLIM_M else bit(bodies.way[k, 0])
+    bodies.on[k] = on
+    bodies.near[k] = near
+    bodies.features[k] = features
 
 
 @kernel

@@ -25,6 +25,7 @@ from sim.actors.bodies import (
 from sim.actors.idm import brake_scale, interaction
 from sim.kernels import kernel
 from sim.roads import lookup
+from sim.roads.meetings import ANY_LANE, APART_M, HAS_MERGE, NEAR, SLIM_M
 
 CORRIDOR_MARGIN_M = 0.3
 MERGE_LOOK_M = 60.0
@@ -34,6 +35,7 @@ BEHIND_M = 6.0
 # straight distance between two offset cars may be, as a factor and in metres.
 DETOUR = 1.5
 ASIDE_M = 8.0
+WAY_MARGIN_M = 20.0  # more than a lane is known beyond its end, and than anyone stands beside it
 
 
 @kernel
@@ -48,7 +50,11 @@ def strongest(w: Any, a: Any, k: int, maps: Any, bodies: Any) -> float:
     # The desired gap at most, for leaving out who is too far away to press harder than ``best``.
     wanted = a[i].min_gap + max(v * a[i].headway + v * (v + bodies.most[0]) / scale, 0.0)
     sizes = 0.5 * (a[i].length + bodies.most[1])
-    best, sight = 0.0, math.inf
+    slim = own < APART_M - SLIM_M
+    near = bodies.near[k] if slim else ANY_LANE
+    # Nobody beyond the end of the way is on it.
+    reach = _way_ahead(w, k, a[i].s, maps, bodies) + sizes + WAY_MARGIN_M
+    best, sight = 0.0, reach * reach
     facing, aside = (cos_h, sin_h) if bodies.axis[0] == X else (sin_h, cos_h)
     rank, place = bodies.rank[k], bodies.place
     # First those before it in the order of places, then those behind, until they are too far away.
@@ -62,15 +68,25 @@ def strongest(w: Any, a: Any, k: int, maps: Any, bodies: Any) -> float:
                 break
             dx, dy = place[r, 1] - x, place[r, 2] - y
             r += step
+            j = bodies.order[r - step]
+            if bodies.at[j] & near == 0:
+                continue
             if dx * cos_h + dy * sin_h <= -BEHIND_M or dx * dx + dy * dy > sight:
                 continue
-            j = bodies.order[r - step]
-            pressing = _pressing(w, a[i], k, j, own, merge_at, scale, maps, bodies)
+            pressing = _pressing(w, a[i], k, j, own, slim, merge_at, scale, maps, bodies)
             if pressing > best:
                 best = pressing
                 reach = DETOUR * (wanted / math.sqrt(best) + sizes) + ASIDE_M
                 sight = reach * reach
     return best
+
+
+@kernel
+def _way_ahead(w: Any, k: int, s: float, maps: Any, bodies: Any) -> float:
+    """Metres from ``s`` to the end of the way of row ``k``, as far as it is known."""
+    last = bodies.links[k] - 1
+    lane = maps.lanes[lookup.lane(maps, w.map_id, bodies.way[k, last])]
+    return max(bodies.starts[k, last] + lane.length_m - s, 0.0)
 
 
 @kernel
@@ -84,15 +100,19 @@ def _far_behind(facing: float, aside: float, wide: float) -> float:
 
 @kernel
 def _pressing(
-    w: Any, me: Any, k: int, j: int, own: float, merge_at: float, scale: float, maps: Any,
-    bodies: Any,
+    w: Any, me: Any, k: int, j: int, own: float, slim: bool, merge_at: float, scale: float,
+    maps: Any, bodies: Any,
 ) -> float:  # fmt: skip
-    """Interaction of ``me`` (row ``k``) with the body in row ``j`` (0: not in the corridor)."""
+    """Interaction of ``me`` (row ``k``) with the body in row ``j`` (0: not in the corridor).
+    ``slim``: lanes that are not near those of its way need no look."""
     rows, theirs = bodies.rows, bodies.way[j, 0]
     best = 0.0
     for link in range(bodies.links[k]):
         path = bodies.way[k, link]
         if path != theirs:
+            near = maps.bits[lookup.lane(maps, w.map_id, path), NEAR]
+            if slim and bodies.at[j] & near == 0:
+                continue
             pair = lookup.pair(maps, w.map_id, path, theirs)
             if pair < 0 or maps.pairs[pair].apart_m >= rows[j, SPREAD] + own:
                 continue
@@ -119,6 +139,8 @@ def _pressing(
 @kernel
 def merge_point(w: Any, k: int, maps: Any, bodies: Any) -> float:
     """Arc length at which the way of row ``k`` has joined another lane (-inf: it does not)."""
+    if bodies.features[k] & HAS_MERGE == 0:
+        return -np.inf
     for link in range(bodies.links[k]):
         lane = maps.lanes[lookup.lane(maps, w.map_id, bodies.way[k, link])]
         if lane.merge_s > -np.inf:

@@ -13,6 +13,14 @@ from sim.actors.bodies import AT_LINE, EGO, LENGTH, SPEED, S
 from sim.kernels import kernel
 from sim.roads import lookup
 from sim.roads.maps import NO_STOP, STOP_AT_SIGNAL, STOP_SIGN
+from sim.roads.meetings import (
+    CROSSING_LOOK_M,
+    FEATURES,
+    GIVES_WAY,
+    HAS_STOP,
+    MEETS,
+    YIELDS,
+)
 
 GREEN, YELLOW, RED, DARK, FLASHING = range(5)  # as ``sim.signals`` numbers them
 STOP_LINE_SLACK_M = 1.0
@@ -26,10 +34,8 @@ HOLD_ZONE_M = 4.0  # whoever stands this close to the line stands at it
 STANDING_MPS = 0.1
 STAND_S = 1.0  # at a stop sign
 PATIENCE_S = 2.0  # after this, whoever has waited longest goes
-ON_M, ON_RAD = 1.5, 0.5  # closer than this, one lane lies on another
 LOOK_OUT_M = 40.0  # looks out for others from here on
 CLEARLY_S = 3.0  # earlier at a crossing by this much is clearly earlier
-CROSSING_LOOK_M = 60.0  # crossings farther behind the line belong to another junction
 
 
 @kernel
@@ -64,7 +70,12 @@ def _lines(
     i = bodies.slot[k]
     front = a[i].s + 0.5 * a[i].length
     nearest, at_line = math.inf, False
+    if bodies.features[k] & HAS_STOP == 0:
+        return nearest, at_line
+    lanes = maps.maps[w.map_id].lane_first
     for link in range(bodies.links[k]):
+        if maps.bits[lanes + bodies.way[k, link], FEATURES] & HAS_STOP == 0:
+            continue
         start = bodies.starts[k, link]
         line_s, kind, group = lookup.next_stop(
             maps, w.map_id, bodies.way[k, link], front - start - STOP_LINE_SLACK_M
@@ -104,10 +115,22 @@ def _obeys(
         return True
     if room > LOOK_OUT_M:
         return False
+    meets = _meets(w, k, link, maps, bodies)
     for j in range(bodies.count[0]):
-        if j != k and _goes_first(w, a, k, link, j, shown == DARK, maps, bodies):
+        if j == k or bodies.on[j] & meets == 0:
+            continue
+        if _goes_first(w, a, k, link, j, shown == DARK, maps, bodies):
             return True
     return False
+
+
+@kernel
+def _meets(w: Any, k: int, first: int, maps: Any, bodies: Any) -> int:
+    """Set of the lanes that the way of row ``k`` meets from its lane ``first`` on."""
+    meets, lanes = 0, maps.maps[w.map_id].lane_first
+    for link in range(first, bodies.links[k]):
+        meets |= maps.bits[lanes + bodies.way[k, link], MEETS]
+    return meets
 
 
 @kernel
@@ -121,11 +144,11 @@ def _goes_first(
     for link in range(first, bodies.links[k]):
         start = bodies.starts[k, link]
         for other in range(bodies.links[j]):
-            ours, theirs = _meeting(maps, w.map_id, bodies.way[k, link], bodies.way[j, other])
-            if math.isinf(ours):
+            pair = lookup.pair(maps, w.map_id, bodies.way[k, link], bodies.way[j, other])
+            if pair < 0 or math.isinf(maps.pairs[pair].meet_s_p):
                 continue
-            to_go = start + ours - s
-            their_to_go = bodies.starts[j, other] + theirs - their_s
+            to_go = start + maps.pairs[pair].meet_s_p - s
+            their_to_go = bodies.starts[j, other] + maps.pairs[pair].meet_s_q - their_s
             if not 0.0 < to_go < CROSSING_LOOK_M or their_to_go > CROSSING_LOOK_M:
                 continue
             if their_to_go < -0.5 * bodies.rows[j, LENGTH] - 0.5 * bodies.rows[k, LENGTH]:
@@ -158,38 +181,6 @@ def _comes_before(
     # Both are driving: whoever is not clearly the first slows down.
     ours_s, theirs_s = to_go / speed, their_to_go / max(their_speed, STANDING_MPS)
     return theirs_s < ours_s + CLEARLY_S
-
-
-@kernel
-def _meeting(maps: Any, map_id: int, p: int, q: int) -> tuple[float, float]:
-    """Arc lengths on lanes ``p`` and ``q`` where they cross, or where q has joined p (inf: they do
-    neither, or come from the same place)."""
-    pair, back = lookup.pair(maps, map_id, p, q), lookup.pair(maps, map_id, q, p)
-    if p == q or pair < 0 or back < 0:
-        return math.inf, math.inf
-    on_p, on_q = maps.pairs[pair].cross_s, maps.pairs[back].cross_s
-    if not (math.isinf(on_p) or math.isinf(on_q)):
-        return on_p, on_q
-    lane = maps.lanes[lookup.lane(maps, map_id, q)]
-    apart = 0.0 if math.isinf(lane.stop_s) else lane.stop_s
-    together = min(apart + CROSSING_LOOK_M, lane.length_m)
-    if _is_on(maps, map_id, p, q, apart) or not _is_on(maps, map_id, p, q, together):
-        return math.inf, math.inf
-    while together - apart > 1.0:
-        middle = 0.5 * (apart + together)
-        if _is_on(maps, map_id, p, q, middle):
-            together = middle
-        else:
-            apart = middle
-    s, _, _ = lookup.between(maps, map_id, p, q, together, 0.0)
-    return s, together
-
-
-@kernel
-def _is_on(maps: Any, map_id: int, p: int, q: int, s: float) -> bool:
-    """Whether lane ``q`` lies on lane ``p`` at arc length ``s``."""
-    _, d, turn = lookup.between(maps, map_id, p, q, s, 0.0)
-    return abs(d) < ON_M and abs(turn) < ON_RAD
 
 
 @kernel
@@ -239,7 +230,7 @@ def _give_way(w: Any, a: Any, k: int, maps: Any, bodies: Any) -> tuple[float, bo
     whether it is there."""
     i = bodies.slot[k]
     nearest, there = math.inf, False
-    if a[i].runs_light:
+    if a[i].runs_light or bodies.features[k] & GIVES_WAY == 0:
         return nearest, there
     for link in range(bodies.links[k]):
         lane = maps.lanes[lookup.lane(maps, w.map_id, bodies.way[k, link])]
@@ -262,10 +253,13 @@ def _wait_each(w: Any, a: Any, k: int, link: int, maps: Any, bodies: Any) -> flo
     turn that waits in the middle of the junction."""
     i, path, nearest = bodies.slot[k], bodies.way[k, link], math.inf
     front = a[i].s + 0.5 * a[i].length
+    yields = maps.bits[lookup.lane(maps, w.map_id, path), YIELDS]
     for j in range(bodies.count[0]):
+        if j == k or bodies.on[j] & yields == 0:
+            continue
         for other in range(bodies.links[j]):
             pair = lookup.pair(maps, w.map_id, path, bodies.way[j, other])
-            if j == k or pair < 0 or not maps.pairs[pair].yields:
+            if pair < 0 or not maps.pairs[pair].yields:
                 continue
             room = bodies.starts[k, link] + maps.pairs[pair].conflict_s_p - YIELD_BACK_M - front
             meet = bodies.starts[j, other] + maps.pairs[pair].conflict_s_q
@@ -280,21 +274,19 @@ def _wait_once(w: Any, a: Any, k: int, link: int, maps: Any, bodies: Any) -> tup
     coming to any of them (whoever has begun to cross does not stop half-way), and whether the actor
     in row ``k`` is there, waiting or starting."""
     i, path = bodies.slot[k], bodies.way[k, link]
-    coming = False
+    lane = lookup.lane(maps, w.map_id, path)
+    yields, coming = maps.bits[lane, YIELDS], False
     for j in range(bodies.count[0]):
+        if j == k or bodies.on[j] & yields == 0:
+            continue
         for other in range(bodies.links[j]):
             pair = lookup.pair(maps, w.map_id, path, bodies.way[j, other])
-            if j != k and pair >= 0 and maps.pairs[pair].yields:
+            if pair >= 0 and maps.pairs[pair].yields:
                 meet = bodies.starts[j, other] + maps.pairs[pair].conflict_s_q
                 coming = coming or _is_coming(a[i], j, meet, USUAL_ACCEL_MPS2, bodies)
     if not coming and a[i].waited_s <= 0.0:
         return math.inf, False
-    first = math.inf
-    for other in range(maps.maps[w.map_id].lane_count):
-        pair = lookup.pair(maps, w.map_id, path, other)
-        if pair >= 0:
-            first = min(first, maps.pairs[pair].conflict_s_p)
-    room = _room_before(w, a, k, link, first, maps, bodies)
+    room = _room_before(w, a, k, link, maps.lanes[lane].conflict_s, maps, bodies)
     if room <= -STOP_LINE_SLACK_M:
         return math.inf, False
     if not coming or _gets_its_turn(w, a, k, link, maps, bodies):
@@ -308,9 +300,11 @@ def _gets_its_turn(w: Any, a: Any, k: int, link: int, maps: Any, bodies: Any) ->
     all-way stop: else who all wait for each other would do so for ever."""
     if a[bodies.slot[k]].waited_s < PATIENCE_S:
         return False
-    first = 0
+    first, meets = 0, _meets(w, k, link, maps, bodies)
     for j in range(bodies.count[0]):
-        if j != k and _goes_first(w, a, k, link, j, True, maps, bodies):
+        if j == k or bodies.on[j] & meets == 0:
+            continue
+        if _goes_first(w, a, k, link, j, True, maps, bodies):
             first += 1
     return first == 0
 

@@ -12,6 +12,7 @@ from sim.actors.mobil import consider, room_to_end
 from sim.actors.priority import STOP_LINE_SLACK_M, count_waiting, room_to_stop
 from sim.kernels import kernel
 from sim.roads import lookup
+from sim.roads.meetings import HAS_END
 from sim.state import IDM
 
 BEND_BRAKE_MPS2 = 1.5
@@ -59,21 +60,26 @@ def _drive(w: Any, a: Any, k: int, maps: Any, bodies: Any, shown_a: int, shown_b
     if not math.isinf(stop):
         halted = interaction(v, stop + STOP_LINE_SLACK_M, v, headway, min_gap, scale)
         pressing = max(pressing, halted)
-    end = room_to_end(w, maps, bodies.way[k], bodies.starts[k], bodies.links[k], a[i].s)
+    end = math.inf
+    if bodies.features[k] & HAS_END:
+        end = room_to_end(w, maps, bodies.way[k], bodies.starts[k], bodies.links[k], a[i].s)
     # A lane whose line runs on into the next one is left there, giving way; else it is a wall.
     if not math.isinf(end) and math.isinf(merge_point(w, k, maps, bodies)):
         room = max(end - 0.5 * a[i].length, 0.0)
         pressing = max(pressing, interaction(v, room, v, headway, min_gap, scale))
-    desired = min(a[i].desired, _bend_speed(w, k, maps, bodies, a[i].s))
+    desired = _bend_speed(w, k, maps, bodies, a[i].s, a[i].desired)
     return acceleration(v, desired, pressing, a[i].max_accel)
 
 
 @kernel
-def _bend_speed(w: Any, k: int, maps: Any, bodies: Any, s: float) -> float:
-    """Speed that is comfortable in the bends of this lane and the next ones."""
-    speed = lookup.bend_speed(maps, w.map_id, bodies.way[k, 0], s)
+def _bend_speed(w: Any, k: int, maps: Any, bodies: Any, s: float, desired: float) -> float:
+    """``desired`` speed, or less if that is comfortable in the bends of this lane and the next
+    ones."""
+    speed = min(desired, lookup.bend_speed(maps, w.map_id, bodies.way[k, 0], s))
     for link in range(1, bodies.links[k]):
+        braked = 2.0 * BEND_BRAKE_MPS2 * max(bodies.starts[k, link] - s, 0.0)
+        if braked >= speed * speed:
+            break  # no bend is so narrow that braking for it would have to begin here
         entry = lookup.bend_speed(maps, w.map_id, bodies.way[k, link], 0.0)
-        room = max(bodies.starts[k, link] - s, 0.0)
-        speed = min(speed, math.sqrt(entry * entry + 2.0 * BEND_BRAKE_MPS2 * room))
+        speed = min(speed, math.sqrt(entry * entry + braked))
     return speed

@@ -24,6 +24,7 @@ from sim.roads.maps import (
     MapArrays,
     RoadMap,
 )
+from sim.roads.meetings import ANY_LANE, COLUMNS, lane_bits, tabulate
 from sim.roads.routes import Route, route_of
 from sim.roads.tables import PairTables
 
@@ -39,6 +40,7 @@ _ARENAS: dict[str, tuple[tuple[int, ...], Any]] = {
     "sample_lane": ((), np.int32),
     "bend": ((), np.float64),
     "pair_index": ((), np.int32),
+    "bits": ((COLUMNS,), np.int64),
     "pairs": ((), PAIR),
     "tables": ((3,), np.float32),
     "successors": ((), np.int32),
@@ -82,6 +84,7 @@ class _Stored:
     road: RoadMap
     routes: list[Route] = field(default_factory=list)
     paths: dict[tuple[str, ...], int] = field(default_factory=dict)
+    onwards: dict[tuple[str, float], tuple[str, ...]] = field(default_factory=dict)
     room: int = 0  # paths for which the arenas have room
 
 
@@ -197,7 +200,14 @@ class MapAtlas:
         place["lane_first"], place["lane_count"] = into["lanes"].append(lanes), paths
         index = np.full(stored.room**2, -1, dtype=np.int32)
         place["pair_first"], place["pair_stride"] = into["pair_index"].append(index), stored.room
-        self._store_pairs(place, PairTables(road.pair_paths, road.pairs, road.tables))
+        bits = np.full((stored.room, COLUMNS), ANY_LANE, dtype=np.int64)
+        first_bits = into["bits"].append(bits)
+        first = self._store_pairs(place, PairTables(road.pair_paths, road.pairs, road.tables))
+        self._arrays = None
+        tabulate(self.arrays, number, road.pair_paths.astype(np.int64), first)
+        into["bits"].data[first_bits : first_bits + paths] = lane_bits(
+            road.lanes, road.pair_paths, into["pairs"].data[first : first + len(road.pairs)]
+        )
         for k in range(len(stored.routes)):
             self._store_route(number, stored, paths + k)
         self._arrays = None
@@ -215,18 +225,24 @@ class MapAtlas:
         record["successor_first"] = last["successor_first"]
         lanes[place["lane_first"] + path] = record[0]
         place["lane_count"] = path + 1
+        rows = []
         for tables in (route.ahead, route.back):
             paths = np.where(tables.paths == len(stored.road.lanes), path, tables.paths)
-            self._store_pairs(place, PairTables(paths, tables.records, tables.tables))
+            pairs = PairTables(paths, tables.records, tables.tables)
+            rows.append((paths.astype(np.int64), self._store_pairs(place, pairs)))
         self._arrays = None
+        for paths, first in rows:
+            tabulate(self.arrays, number, paths, first)
 
-    def _store_pairs(self, place: Any, pairs: PairTables) -> None:
+    def _store_pairs(self, place: Any, pairs: PairTables) -> int:
+        """Returns the row of the first pair."""
         records = pairs.records.copy()
         records["table_first"] += self._arenas["tables"].append(pairs.tables)
         first = self._arenas["pairs"].append(records)
         p, q = pairs.paths.astype(np.int64).T
         cells = place["pair_first"] + p * place["pair_stride"] + q
         self._arenas["pair_index"].data[cells] = first + np.arange(len(records))
+        return first
 
     # Facts ---------------------------------------------------------------------------------
     def map(self, map_id: int) -> RoadMap:
@@ -240,6 +256,13 @@ class MapAtlas:
             known = ", ".join(road.names[:12]) + (", ..." if len(road.names) > 12 else "")
             raise RequestError(f"path: {name}: expected one of {known}")
         return road.index[name]
+
+    def straight_on(self, map_id: int, name: str, length_m: float) -> tuple[str, ...]:
+        """``RoadMap.straight_on``, remembered."""
+        known = self._maps[int(map_id)].onwards
+        if (name, length_m) not in known:
+            known[name, length_m] = self.map(map_id).straight_on(name, length_m)
+        return known[name, length_m]
 
     def lane_record(self, map_id: int, path: int) -> Any:
         """LANE of a lane or route."""

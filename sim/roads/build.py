@@ -89,7 +89,7 @@ def _lane_records(
     lanes = np.zeros(len(layout.lanes), dtype=LANE)
     lanes["count"] = counts
     lanes["first"] = np.cumsum(lanes["count"]) - lanes["count"]
-    lanes["merge_s"] = -np.inf
+    lanes["merge_s"], lanes["conflict_s"] = -np.inf, np.inf
     successors: list[int] = []
     for record, lane in zip(lanes, layout.lanes, strict=True):
         limit = lane.speed_limit_mps
@@ -121,6 +121,7 @@ def _give_way(layout: Layout, index: dict[str, int], lanes: Records, pairs: Pair
             if place is not None:
                 record["yields"], lanes[p]["gives_way"] = True, True
                 record["conflict_s_p"], record["conflict_s_q"] = place
+                lanes[p]["conflict_s"] = min(lanes[p]["conflict_s"], place[0])
         if lane.joins:
             row = pairs.find(index[lane.joins], p)
             if row >= 0:

@@ -39,7 +39,8 @@ STOP_KINDS = ("", "signal", "stop", "yield")
 # direction (-1: none), ``left_lanes``/``right_lanes``: how many driving lanes lie there.
 # ``stop_s``: its stop line (inf: none). ``merge_s``: where a ramp has joined another lane (-inf:
 # not a ramp). ``gives_way``: some pair of it yields. ``ends_m``: where it ends by a lane drop (inf:
-# nowhere). ``stops_first``/``stops_count``: the stop lines of a route, in ``MapArrays.stops``.
+# nowhere). ``conflict_s``: where it first comes upon a lane that it gives way to (inf: nowhere).
+# ``stops_first``/``stops_count``: the stop lines of a route, in ``MapArrays.stops``.
 LANE = np.dtype(
     [
         ("first", "i8"), ("count", "i8"), ("length_m", "f8"), ("left", "i8"), ("right", "i8"),
@@ -47,7 +48,7 @@ LANE = np.dtype(
         ("signal_group", "i8"), ("stop_kind", "i8"), ("successor_first", "i8"),
         ("successor_count", "i8"), ("predecessor_count", "i8"), ("merge_s", "f8"),
         ("gives_way", "?"), ("junction", "i8"), ("kind", "i8"), ("width_m", "f8"),
-        ("ends_m", "f8"), ("stops_first", "i8"), ("stops_count", "i8"),
+        ("ends_m", "f8"), ("conflict_s", "f8"), ("stops_first", "i8"), ("stops_count", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -57,11 +58,13 @@ LANE = np.dtype(
 # ``apart_m``: distance that they keep all along if they are parallel, else 0. ``yields``: p must
 # give way to q; their lines first meet at ``conflict_s_p`` on p, ``conflict_s_q`` on q (inf where p
 # does not yield). ``cross_s``: arc length on p where q crosses it at an angle (inf: nowhere).
+# ``meet_s_p``, ``meet_s_q``: arc lengths on p and q where they cross or q has joined p (inf: they
+# do neither), see ``sim.roads.meetings``.
 PAIR = np.dtype(
     [
-        ("table_first", "i8"), ("sample_first", "i8"), ("sample_count", "i8"), ("last", "i8"),
+        ("table_first", "i4"), ("sample_first", "i4"), ("sample_count", "i4"), ("last", "i4"),
         ("apart_m", "f8"), ("conflict_s_p", "f8"), ("conflict_s_q", "f8"), ("cross_s", "f8"),
-        ("yields", "?"),
+        ("meet_s_p", "f8"), ("meet_s_q", "f8"), ("yields", "?"),
     ],
     align=True,
 )  # fmt: skip
@@ -83,14 +86,15 @@ STOP = np.dtype([("s", "f8"), ("kind", "i8"), ("group", "i8")], align=True)
 # curvature, cos, sin, z at 1 m spacing from s = 0 with two straight samples beyond the end;
 # ``sample_lane`` [*]: the path of each sample, for a route that of the lane under it; ``bend`` [*]:
 # a comfortable speed at each sample; ``pair_index``: maps[m].pair_first + p * pair_stride + q ->
-# row of ``pairs`` or -1; ``pairs`` PAIR; ``tables`` [*, 3]: s, d, heading difference;
+# row of ``pairs`` or -1; ``bits`` [*, 4]: sets of lanes for each lane, see ``sim.roads.meetings``;
+# ``pairs`` PAIR; ``tables`` [*, 3]: s, d, heading difference;
 # ``successors``: paths; ``stops`` STOP; ``tiles``: raster tile at tile_first + row * tile_cols +
 # col or -1; ``tile_nearest``: sample nearest to the middle of each tile; ``sdf`` [t, 129, 129]
 # signed distance in mm of the tile's cell corners (the last row and column are the neighbour's
 # first); ``nearest`` [t, 64, 64]: sample nearest to each half-metre cell.
 MapArrays = namedtuple(
     "MapArrays",
-    "maps lanes samples sample_lane bend pair_index pairs tables successors stops tiles "
+    "maps lanes samples sample_lane bend pair_index bits pairs tables successors stops tiles "
     "tile_nearest sdf nearest",
 )
 

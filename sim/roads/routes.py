@@ -54,6 +54,7 @@ def route_of(road: RoadMap, names: tuple[str, ...]) -> Route:
     ahead, back = _pairs(road, samples, record)
     _inherit_priority(road, members, starts, ahead, back)
     record["gives_way"] = ahead.records["yields"].any()
+    record["conflict_s"] = ahead.records["conflict_s_p"].min(initial=np.inf)
     unlinked = record.copy()
     unlinked["successor_count"] = 0
     return Route(

@@ -35,7 +35,8 @@ class FrameRing:
         # Between the frames of an observation lie those of the decisions in between.
         self._span = self._frames * self._gap if rig.frames > 1 else 1
         self._width = self._cameras * self._span
-        places = 2 * self._width
+        # Without past frames the window stays where it is, and nothing is ever copied.
+        places = self._width if self._span == 1 else 2 * self._width
         self.images = np.zeros((count, places, rig.height_px, rig.width_px, 3), dtype=np.uint8)
         self.tags = np.full((count, places), UNKNOWN, dtype=np.int64)
         self._start = 0
@@ -61,13 +62,23 @@ class FrameRing:
 
     def advance(self) -> None:
         """One decision later: everything is one decision older, the newest frames are unknown."""
+        if self._span == 1:
+            return  # the tags tell
         if self._start + self._width == self.images.shape[1]:
-            kept = slice(self._start + 1, self._start + self._width)
-            self.images[:, : self._width - 1] = self.images[:, kept]
-            self.tags[:, : self._width - 1] = self.tags[:, kept]
-            self._start = -1
-        self._start += 1
+            self._go_back()
+        else:
+            self._start += 1
         self.tags[:, self.place(0)] = UNKNOWN
+
+    def _go_back(self) -> None:
+        """Move the window, already one place on, to the start of the ring."""
+        kept = slice(self._start + 1, self._start + self._width)
+        # One world at a time: of all at once numpy cannot tell that nothing overlaps, and would
+        # copy everything twice, by way of fresh memory.
+        for images in self.images:
+            images[: self._width - 1] = images[kept]
+        self.tags[:, : self._width - 1] = self.tags[:, kept]
+        self._start = 0
 
     def write(self, rows: Ints, ago: Ints, images: U8, decision: Ints) -> None:
         """Frame ``images[i]`` [C, H, W, 3] of world ``rows[i]`` is that of ``ago[i]`` decisions
@@ -88,6 +99,8 @@ class FrameRing:
 
     def hold(self, rows: Ints) -> None:
         """Worlds ``rows`` stood still while the others advanced: their frames are no older."""
+        if self._span == 1:
+            return
         first, end = self._start, self._start + self._width
         low = max(first - 1, 0)
         for rows_of in (self.images, self.tags):
