@@ -258,6 +258,10 @@ class ScenarioDocument(Strict):
     """Of a danger: whoever keeps its lane and speed crashes. False where the danger is another one
     (faults, bad sight, who drives into ego from behind): then only the expert must get through.
     """
+    keeping_is_safe: bool = True
+    """Of a nominal twin: whoever keeps its lane and speed comes to no harm. False where everybody
+    has to slow down or give way there as well.
+    """
     sources: list[str] = Field(default_factory=list)
     """Where the situation is described (crash typologies, protocols)."""
     tags: list[str] = Field(default_factory=list)

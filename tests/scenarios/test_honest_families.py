@@ -1,12 +1,11 @@
-"""Each danger is honest: whoever keeps speed and lane fails, a good driver gets through; ordinary
-driving and the nominal twins are there to be driven without harm. The dangers that policies are
-trained on keep closer bounds than the rest of the library.
+"""Each danger that policies are trained on is honest, in closer bounds than its proof: whoever keeps
+speed and lane fails, a good driver gets through; ordinary driving and the nominal twins are there
+to be driven without harm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 import pytest
 
@@ -22,15 +21,14 @@ from sim.config import SimConfig
 DRAWS = 16
 TRAFFIC_DRAWS = 32
 FIRST_SEED = 30_000_000  # of no suite
-DANGERS = [d.id for d in list_documents() if not d.nominal]
-ON_COURSE = [d.id for d in list_documents() if not d.nominal and d.collision_course]
-TRAINED = [name for name in load_suite("train").shares if name in DANGERS]
-TWINS = [d.id for d in list_documents() if d.nominal and d.extends]
+# What policies are trained on; of every other danger its proof tells (test_proofs.py).
+TRAINED = load_suite("train").shares
+DANGERS = [d.id for d in list_documents() if not d.nominal and d.id in TRAINED]
+TWINS = [d.id for d in list_documents() if d.nominal and d.extends and d.id in TRAINED]
 ORDINARY = [d.id for d in list_documents() if d.nominal and not d.extends and not d.traffic]
-TRAFFIC = [d.id for d in list_documents() if d.traffic]
+TRAFFIC = [d.id for d in list_documents() if d.nominal and not d.extends and d.traffic]
 
 
-@cache
 def drive(policy: str, name: str, draws: int = DRAWS) -> list[EpisodeResult]:
     document = load_document(name)
     scenarios = [sample(document, FIRST_SEED + i) for i in range(draws)]
@@ -44,26 +42,14 @@ def harmless(results: Sequence[EpisodeResult]) -> float:
     return sum(r.end in ("timeout", "route_done") for r in results) / len(results)
 
 
-@pytest.mark.parametrize("name", ON_COURSE)
-def test_whoever_keeps_speed_and_lane_fails(name: str) -> None:
-    assert harmless(drive("constant_speed", name)) <= 0.2
-
-
 @pytest.mark.parametrize("name", DANGERS)
-def test_the_expert_gets_through_and_on(name: str) -> None:
-    danger, twin = drive("expert", name), drive("expert", f"{name}_nominal")
-    assert harmless(danger) >= 0.9
-    assert sum(r.progress_m for r in danger) >= 0.4 * sum(r.progress_m for r in twin)
-
-
-@pytest.mark.parametrize("name", TRAINED)
 def test_whoever_keeps_speed_and_lane_crashes_by_its_own_fault(name: str) -> None:
     results = drive("constant_speed", name)
     assert sum(r.at_fault for r in results) / len(results) >= 0.9
     assert sum(r.collision for r in results) / len(results) >= 0.95
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", DANGERS)
 def test_the_expert_gets_through_and_gets_ahead(name: str) -> None:
     results = drive("expert", name)
     assert harmless(results) >= 0.95

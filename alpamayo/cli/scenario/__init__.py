@@ -1,4 +1,4 @@
-"""``alpamayo scenario``: check, look at, draw from, and play scenario files.
+"""``alpamayo scenario``: check, look at, draw from, play and prove scenario files.
 
 A subcommand is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args)``, and one line in
 ``COMMANDS``.
@@ -10,7 +10,7 @@ import argparse
 import importlib
 from types import ModuleType
 
-HELP = "check, list, show, draw from and play scenario files"
+HELP = "check, list, show, draw from, play and prove scenario files"
 
 # Subcommand -> its module in this package, in the order of the help.
 COMMANDS: dict[str, str] = {
@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "schema": "schema",
     "new": "new",
     "play": "play",
+    "prove": "prove",
 }
 
 
