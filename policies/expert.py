@@ -3,7 +3,8 @@
 It sees everything (hidden pedestrians, scripted intentions, signal cycles), because
 ``PrivilegedView.forecast`` simulates the true future under each candidate. Two stages keep it
 cheap: one preferred plan first, and the full lattice (lane x longitudinal profile) only for the
-rows in which that plan is not clearly fine.
+rows in which that plan is not clearly fine. Who would have to stand also tries ways past: a nudge
+within the lane, over its edges, the oncoming lane.
 """
 
 from __future__ import annotations
@@ -43,6 +44,12 @@ GAP_COST_PER_M = 12.0
 LANE_CHANGE_COST = 3.0
 ROUTE_LANE_COST_PER_LANE = 1.0
 OFFSET_COST_PER_M = 0.5
+
+# Ways past what blocks the lane, tried by who would have to stand: lateral shifts in lane widths.
+STANDING_MPS = 2.0
+PASSING_PROFILES_MPS2 = (1.5, 0.0, -2.0, -4.5, -8.0)
+NUDGE, STRADDLE = 0.25, 0.5
+NUDGE_COST, ONCOMING_COST = 1.0, 5.0
 
 
 class ExpertPolicy:
@@ -93,24 +100,52 @@ class ExpertPolicy:
         return np.clip(needed.min(axis=1), -4.0, COMFORT_ACCEL_MPS2)
 
     def _search(self, state: RouteState, view: PrivilegedView, rows: IntArray) -> FloatArray:
-        """[n, K', 2]: cheapest of the lattice for ``rows``."""
-        steps = self._long.steps
-        targets, lane_cost = lateral_targets(state)  # [N, 3]
-        profiles = np.asarray(PROFILES_MPS2)
+        """[n, K', 2]: cheapest of the lattice for ``rows``; where that is to stand or to crash,
+        also ways past whatever is there.
+        """
+        targets, cost = (x[rows] for x in lateral_targets(state))
+        best, total, stuck = self._cheapest(state, view, rows, targets, cost, PROFILES_MPS2)
+        n = np.flatnonzero(stuck)
+        if len(n):
+            targets, cost = (x[rows[n]] for x in ways_past(state))
+            past, price, _ = self._cheapest(
+                state, view, rows[n], targets, cost, PASSING_PROFILES_MPS2
+            )
+            better = price < total[n]
+            best[n[better]] = past[better]
+        return best
+
+    def _cheapest(
+        self,
+        state: RouteState,
+        view: PrivilegedView,
+        rows: IntArray,
+        targets: FloatArray,
+        lane_cost: FloatArray,
+        profiles: tuple[float, ...],
+    ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
+        """Of every profile at every lateral target [n, T] of ``rows``: the cheapest plan
+        [n, K', 2], its cost [n], and whether it ends in a crash or (almost) standing.
+        """
+        steps, count = self._long.steps, len(profiles)
         curve = self._curve_accel(state, view)[:, None]
-        accel = np.minimum(profiles[None], curve)  # [N, P]
-        lanes, count = targets.shape[1], len(profiles)
-        accel = np.tile(accel, (1, lanes))
-        target = np.repeat(targets, count, axis=1)
+        accel = np.minimum(np.asarray(profiles)[None], curve)  # [N, P]
+        accel = np.tile(accel, (1, targets.shape[1]))
+        every = np.zeros((len(state.d_m), targets.shape[1]))
+        every[rows] = targets
+        target = np.repeat(every, count, axis=1)
         cost = np.repeat(lane_cost, count, axis=1)
         accel_steps = np.repeat(accel[:, :, None], steps, axis=2)
         plans = track_route(state, view, accel_steps, target, self._long)[rows]
-        keep = np.isfinite(cost[rows]).any(axis=0)
-        plans, cost = plans[:, keep], cost[rows][:, keep]
+        keep = np.isfinite(cost).any(axis=0)
+        plans, cost = plans[:, keep], cost[:, keep]
         forecast = view.forecast(plans, rows)
         urgency = np.clip(state.speed_mps[rows] / TTC_FULL_COST_MPS, 0.0, 1.0)[:, None]
         total = plan_cost(forecast, plans, urgency) + np.where(np.isfinite(cost), cost, 1e9)
-        return plans[np.arange(len(rows)), total.argmin(axis=1)]
+        n, best = np.arange(len(rows)), total.argmin(axis=1)
+        ends = np.isfinite(np.minimum(forecast.collision_s, forecast.off_road_s))[n, best]
+        stuck = ends | (forecast.end_speed_mps[n, best] < STANDING_MPS)
+        return plans[n, best], total[n, best], stuck
 
 
 def clearly_fine(forecast: Forecast) -> npt.NDArray[np.bool_]:
@@ -137,6 +172,22 @@ def lateral_targets(state: RouteState) -> tuple[FloatArray, FloatArray]:
     current = np.round(state.d_m / width)[:, None]
     cost = LANE_CHANGE_COST * (lanes != current) + ROUTE_LANE_COST_PER_LANE * np.abs(lanes)
     return lanes * width[:, None], np.where(exists, cost, np.inf)
+
+
+def ways_past(state: RouteState) -> tuple[FloatArray, FloatArray]:
+    """Lateral targets [N, 7] of who is stuck and their cost: beside the middle of the lane it is
+    on, over its edges, two lanes from the route's, and the oncoming lane (inf where a lane of the
+    route's direction lies there).
+    """
+    width, middle = state.lane_width_m, np.round(state.d_m / state.lane_width_m)
+    shift = np.array([NUDGE, -NUDGE, STRADDLE, -STRADDLE])
+    beside = (middle[:, None] + shift) * width[:, None]
+    cost = np.tile(NUDGE_COST + ROUTE_LANE_COST_PER_LANE * np.abs(shift), (len(width), 1))
+    far = np.stack([2.0 * width, -2.0 * width, width], axis=1)
+    exists = np.stack([state.left_lanes > 1, state.right_lanes > 1, state.left_lanes == 0], axis=1)
+    price = np.array([2.0 * LANE_CHANGE_COST, 2.0 * LANE_CHANGE_COST, ONCOMING_COST])
+    far_cost = np.where(exists, price, np.inf)
+    return np.concatenate([beside, far], axis=1), np.concatenate([cost, far_cost], axis=1)
 
 
 def plan_cost(

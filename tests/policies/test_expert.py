@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alpamayo.types import FloatArray, Forecast, IntArray, ObservationBatch, PlanSpec
-from policies.expert import ExpertPolicy, clearly_fine, lateral_targets, plan_cost
+from policies.expert import ExpertPolicy, clearly_fine, lateral_targets, plan_cost, ways_past
 from policies.idle import ConstantSpeedPolicy, IdlePolicy
 from policies.route_tracking import RouteState, track_route
 
@@ -113,9 +113,28 @@ def test_a_blocked_lane_is_left_for_a_free_one_and_only_that_row_is_searched() -
 
 
 def test_with_every_lane_blocked_it_stops() -> None:
-    view = FakeView([8.0], blocked=(0, 1), left_lanes=0.0)
+    view = FakeView([8.0], blocked=(-1, 0, 1), left_lanes=0.0)
     plan = ExpertPolicy().plan(observation(1), noise_keys=keys(1), privileged=view)
     assert plan.accel_mps2[0, 0] <= -4.0
+
+
+def test_who_would_have_to_stand_passes_by_the_oncoming_lane_if_that_is_free() -> None:
+    """Its own lane is blocked, and it has no other: the lattice alone would stop."""
+    view = FakeView([8.0], blocked=(-1, 0), left_lanes=0.0)
+    plan = ExpertPolicy().plan(observation(1), noise_keys=keys(1), privileged=view)
+    assert plan.accel_mps2[0, 0] > -0.5
+    assert plan.curvature_per_m[0, 0] > 0.005  # steers left
+
+
+def test_who_is_stuck_looks_for_ways_past_where_no_lane_of_its_own_direction_lies() -> None:
+    view = FakeView([1.0, 1.0])
+    view.state["left_lanes"][:] = [0.0, 2.0]
+    targets, cost = ways_past(RouteState.from_view(view))
+    np.testing.assert_allclose(targets[0], 3.5 * np.array([0.25, -0.25, 0.5, -0.5, 2, -2, 1]))
+    assert np.isfinite(cost).tolist() == [
+        [True] * 4 + [False, False, True],
+        [True] * 5 + [False] * 2,
+    ]
 
 
 def test_a_tight_curve_ahead_is_taken_at_a_comfortable_speed() -> None:

@@ -1,4 +1,4 @@
-"""Each danger that policies are trained on is honest, in closer bounds than its proof: whoever keeps
+"""Each danger that policies are trained on is honest, in closer bounds than its proof: who keeps
 speed and lane fails, a good driver gets through; ordinary driving and the nominal twins are there
 to be driven without harm.
 """
