@@ -88,7 +88,7 @@ def flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{name}.")
-        else:
+        elif not isinstance(value, str):
             yield prefix + name, float(value)
 
 

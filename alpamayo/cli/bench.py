@@ -12,7 +12,9 @@ HELP = "Measure the speed of the simulator, of the policy, and whether it drives
 EPILOG = """\
 sim     steps per CPU-second of one core with state and camera observations, against targets and
         (if installed) highway-env; reset, import, memory; how cost grows with worlds, agents, maps
-policy  time to decode a batch and a single observation; for a checkpoint also a learning step
+policy  for a network every way of decoding on the same weights in one run: forwards and tokens
+        per forward, time of vision, prefill, rounds and plan, distance to the machine's floor,
+        memory; a learning step. For other policies the time of a batch and of one observation
 loop    decisions/s of observe + plan + step, and the share of each
 realtime  a 100 Hz controller beside a planner that may stall, raise or answer nonsense
           (--faults): punctuality of every tick, deadlines, stops
@@ -53,8 +55,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--map", metavar="FILE", help="sim: the OpenDRIVE map to compare with")
     parser.add_argument("--quick", action="store_true", help="sim: see that it works; no verdicts")
     parser.add_argument("--plot", metavar="FILE.svg", help="sim: draw how cost grows")
-    realtime = parser.add_argument_group("realtime")
-    add = realtime.add_argument
+    add = parser.add_argument_group("policy").add_argument
+    add("--size", metavar="NAME", help="a network of that size instead of --policy, such as nld-3b")
+    add("--random-weights", action="store_true", help="needed with --size: nothing is loaded")
+    add("--batch", default="1,8,64", metavar="N,N", help="batch sizes (default: 1,8,64)")
+    add("--rounds", default="1,2,4,8", metavar="K,K", help="of diffusion (default: 1,2,4,8)")
+    add("--images", metavar="NxWxH", help="invented images, such as 3x448x252")
+    add("--device", default="cpu", help="with --size: cpu or cuda (default: cpu)")
+    add(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="with --size: of the weights (default: float32)",
+    )
+    add = parser.add_argument_group("realtime").add_argument
     add("--planner-hz", type=float, default=10.0, metavar="HZ", help="planning cycles (default 10)")
     add("--deadline-ms", type=float, metavar="MS", help="of a cycle (default: its length)")
     add("--faults", action="store_true", help="inject stalls, exceptions, NaN and wild plans")
@@ -115,12 +129,66 @@ def run(args: argparse.Namespace) -> int:
 
 def _drive(args: argparse.Namespace, seconds: float, config: Any) -> dict[str, Any]:
     from alpamayo import bench
+    from alpamayo.types import RequestError
 
+    if args.what == "policy" and args.size is not None:
+        return _network(args, _sized(args, config), seconds, config)
+    if args.size is not None or args.random_weights:
+        raise RequestError("--size, --random-weights: expected together, with `bench policy`")
     policy = _policy(args.policy, config)
     if args.what == "realtime":
         return _realtime(args, policy, seconds, config)
+    if args.what == "policy" and hasattr(policy, "model"):
+        return _network(args, policy.model, seconds, config)
     measure = bench.bench_policy if args.what == "policy" else bench.bench_loop
     return measure(policy, args.suite, args.worlds, seconds, config.sim)
+
+
+def _sized(args: argparse.Namespace, config: Any) -> Any:
+    """A network of ``--size`` with random weights, for plans as long as the config says."""
+    from alpamayo.types import RequestError
+    from policies.vlm.config import VLMConfig
+
+    if not args.random_weights:
+        raise RequestError("--size: expected --random-weights with it; --policy loads weights")
+    try:
+        size = VLMConfig.preset(args.size)
+    except ValueError as error:
+        raise RequestError(f"--size: {error}") from None
+    from policies.vlm.speed import random_model, usable_device
+
+    sim = config.sim
+    return random_model(
+        size.with_plan(sim.plan_steps, sim.plan_step_s), usable_device(args.device), args.dtype
+    )
+
+
+def _network(args: argparse.Namespace, model: Any, seconds: float, config: Any) -> dict[str, Any]:
+    from alpamayo.bench_policy import Images, PolicyBench, bench_network
+    from alpamayo.config import decode_options
+    from policies.vlm.schedule import DecodeConfig
+
+    request = PolicyBench(
+        batches=_numbers("--batch", args.batch),
+        rounds=_numbers("--rounds", args.rounds),
+        seconds=seconds,
+        images=None if args.images is None else Images.parse(args.images),
+        learn=args.size is None,
+    )
+    decode = DecodeConfig(**decode_options(config.policy.decode))
+    result, latencies_s = bench_network(model, request, args.suite, config.sim, decode)
+    if args.latency_profile:
+        _write_profile(args, latencies_s)
+    return result
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    from alpamayo.types import RequestError
+
+    parts = text.split(",")
+    if not all(part.strip().isdigit() and 0 < int(part) <= 4096 for part in parts):
+        raise RequestError(f"{option} {text}: expected numbers of 1 to 4096, such as 1,8")
+    return tuple(dict.fromkeys(int(part) for part in parts))
 
 
 def _realtime(args: argparse.Namespace, policy: Any, seconds: float, config: Any) -> dict[str, Any]:

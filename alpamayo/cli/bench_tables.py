@@ -13,7 +13,10 @@ SWEEPS = {"worlds": "worlds in the batch", "agents": "agents per world", "road_m
 
 def show(document: Mapping[str, Any]) -> None:
     tables = {"sim": _show_simulator, "realtime": _show_realtime}
-    tables.get(document["bench"], _show_plain)(document, _console())
+    show_one = tables.get(document["bench"], _show_plain)
+    if "batches" in document["result"]:
+        show_one = _show_network
+    show_one(document, _console())
 
 
 def _console() -> Console:
@@ -50,6 +53,56 @@ def _show_simulator(document: Mapping[str, Any], console: Console) -> None:
         sweep.add_row("CPU-us per env-step", *(number(p["us_per_env_step"]) for p in points))
         sweep.add_row("env-steps/s", *(number(p["env_steps_per_s"]) for p in points))
         console.print(sweep)
+
+
+_NETWORK_COLUMNS = (
+    "decoded", "forwards", "tok/fwd", "rounds ms", "p99", "fwd ms", "x floor", "plan ms", "p99",
+    "plans/s", "x AR",
+)  # fmt: skip
+
+
+def _show_network(document: Mapping[str, Any], console: Console) -> None:
+    result = document["result"]
+    console.print(
+        f"{result['parameters']:,} parameters, {result['weights_bytes'] / 1e6:,.1f} MB of "
+        f"{result['dtype']} on {result['device']}; this machine reads "
+        f"{result['bytes_per_s'] / 1e9:,.1f} GB/s and multiplies "
+        f"{result['flop_per_s'] / 1e9:,.1f} GFLOP/s"
+    )
+    for measured in result["batches"].values():
+        parts = ", ".join(
+            f"{name} {number(measured[f'{name}_ms']['p50'])} ms (p99 "
+            f"{number(measured[f'{name}_ms']['p99'])})"
+            for name in ("vision", "prefill")
+            if f"{name}_ms" in measured
+        )
+        table = Table(
+            title=f"batch {measured['batch']}: {measured['prompt_tokens']} prompt and "
+            f"{result['plan_tokens']} plan tokens; {parts}; {measured['repetitions']} repetitions",
+        )
+        for index, name in enumerate(_NETWORK_COLUMNS):
+            table.add_column(name, justify="right" if index else "left", no_wrap=True)
+        for row in measured["ways"].values():
+            table.add_row(row["title"], *map(number, _network_row(row)))
+        console.print(table)
+    console.print(
+        "forwards: after the prefill, per plan; tok/fwd: tokens that they decide, each; floor: the "
+        "forward's weights and keys read, or its products made, at the rates above; plan: whole, "
+        "with images seen before not encoded again; x AR: how many times faster",
+        style="dim",
+    )
+    console.print(f"peak memory {result['peak_memory_bytes'] / 1e6:,.0f} MB")
+    if "learn" in result:
+        console.print(f"learning: {result['learn']['samples_per_s']:,.0f} samples/s")
+
+
+def _network_row(row: Mapping[str, Any]) -> tuple[float, ...]:
+    decode, plan = row["decode_ms"], row["plan_ms"]
+    return (
+        row["forwards_per_plan"], row["tokens_per_forward"], decode["p50"], decode["p99"],
+        row["forward_ms"], row["times_floor"], plan["p50"], plan["p99"], row["plans_per_s"],
+        row["times_faster_than_ar"],
+    )  # fmt: skip
 
 
 def _show_realtime(document: Mapping[str, Any], console: Console) -> None:

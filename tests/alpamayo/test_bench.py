@@ -18,6 +18,7 @@ from alpamayo.bench_cases import Drive, Sample, find_map, pinned, ten_hertz, tra
 from alpamayo.bench_plot import _round_up, plot_sweeps
 from alpamayo.bench_sim import Rounds, Row
 from alpamayo.cli import main as cli
+from alpamayo.latency_profile import read_profile
 from alpamayo.types import RequestError
 from sim.config import SimConfig
 
@@ -184,6 +185,75 @@ def test_bench_policy_times_a_batch_and_a_single_observation(
 ) -> None:
     result = document(capsys, "policy", "--policy", "idle", *SMALL)["result"]
     assert set(result) == {"decode_batch_4", "decode_batch_1"}
+
+
+@pytest.mark.slow
+def test_bench_policy_compares_every_way_of_decoding(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["--size", "tiny", "--random-weights", "--images", "1x56x28", "--seconds", "0.1"]
+    profile = tmp_path / "p.json"
+    made = document(
+        capsys, "policy", *words, "--batch", "1,3", "--rounds", "1,2",
+        "--latency-profile", str(profile),
+    )["result"]  # fmt: skip
+    assert made["parameters"] == 1_049_152 and made["plan_tokens"] == 16
+    assert made["bytes_per_s"] > 1e8 and made["flop_per_s"] > 1e8
+    assert list(made["batches"]) == ["batch_1", "batch_3"]
+    for batch in made["batches"].values():
+        ways = batch["ways"]
+        # 56 x 28 px are two cells: start, two pads, end; 7 more tokens, and a message's three.
+        assert batch["prompt_tokens"] == 12
+        assert ways["ar"]["forwards_per_plan"] == 15 and ways["ar"]["tokens_per_forward"] == 1.0
+        assert ways["diffusion_1"]["tokens_per_forward"] == 16.0
+        assert ways["diffusion_2"]["forwards_per_plan"] == 2.0
+        # Random drafts are seldom right: each draft and each verification is a forward.
+        assert 2.0 <= ways["self_speculation"]["forwards_per_plan"] <= 30.0
+        for way in ways.values():
+            assert way["times_floor"] == pytest.approx(way["forward_ms"] / way["floor_ms"])
+            assert 0.0 < way["decode_ms"]["p50"] <= way["decode_ms"]["p99"]
+            assert way["plan_ms"]["p50"] > 0.0
+        assert ways["ar"]["times_faster_than_ar"] == 1.0
+    assert len(read_profile(profile)) >= 1
+
+
+def test_the_floor_of_a_forward_is_its_bytes_or_its_products() -> None:
+    from policies.vlm.speed import Machine, floor_s, sizes
+    from tests.policies.cases import toy_model
+
+    model = toy_model()
+    # Two layers: q 32 x 32, k and v 16 x 32, o 32 x 32, three of 48 x 32, two norms of 32; the last
+    # norm, and ten rows of the head.
+    stack = 2 * (3 * 1024 + 3 * 48 * 32 + 64) + 32
+    assert sizes(model)["forward_parameters"] == stack + 10 * 32
+    read = 4 * (stack + 320) + 5 * 7 * (2 * 2 * 2 * 8) * 4
+    flop = 5 * 4 * (2 * (stack + 320) + 4 * 2 * 4 * 8 * 11)
+    slow_memory, slow_core = Machine(1.0, 1e18), Machine(1e18, 1.0)
+    assert floor_s(model, slow_memory, batch=5, tokens=4, prefix=7) == (read, "memory")
+    assert floor_s(model, slow_core, batch=5, tokens=4, prefix=7) == (flop, "compute")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--size", "tiny"], "--size: expected --random-weights"),
+        (["--size", "huge", "--random-weights"], "preset 'huge': expected one of tiny"),
+        (["--size", "nld-14b", "--random-weights"], "54.0 GB of weights do not fit"),
+        (["--random-weights"], "--size, --random-weights: expected together"),
+        (["--images", "3x448"], "--images 3x448: expected COUNTxWIDTHxHEIGHT"),
+        (["--images", "1x0x28"], "--images 1x0x28: expected 1 or more images of 1..4096"),
+        (["--batch", "0"], "--batch 0: expected numbers of 1 to 4096"),
+        (["--rounds", "17"], "--rounds 17: expected 1 to the 16 tokens of a plan"),
+        (["--size", "tiny", "--random-weights", "--device", "tpu"], "--device tpu: expected cpu"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_words_of_bench_policy_are_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["bench", "policy", *words]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
 
 
 def test_a_policy_that_is_not_there_is_a_wrong_request(capsys: pytest.CaptureFixture[str]) -> None:
