@@ -105,10 +105,10 @@ def bench_network(
     for rounds in request.rounds:
         if not 1 <= rounds <= length:
             raise RequestError(f"--rounds {rounds}: expected 1 to the {length} tokens of a plan")
+    policy = VLMPolicy(model, decode)
+    observations = _observations(policy, request, suite, sim)
     machine = speed.measure_machine(device, dtype)
     listed = speed.ways(decode, length, request.rounds)
-    observations = _observations(model, request, suite, sim)
-    policy = VLMPolicy(model, decode)
     latencies_s = plan_latencies_s(policy, observations, request.seconds / 2)
     result = {
         "device": device,
@@ -137,15 +137,21 @@ def bench_network(
 
 
 def _observations(
-    model: Any, request: PolicyBench, suite: str, sim: SimConfig
+    policy: Any, request: PolicyBench, suite: str, sim: SimConfig
 ) -> Sequence[ObservationBatch]:
+    from policies.registry import check_rig
+
+    model = policy.model
     most = max(request.batches)
     if model.config.vision is None:
         if request.images is not None:
             raise RequestError("--images: this size has no image tower")
         return invented(None, most)
     if request.images is not None:
-        return invented(request.images, most)
+        images = request.images
+        policy.check_images(images.count, images.height_px, images.width_px)
+        return invented(images, most)
+    check_rig(policy, sim.rig)
     action = model.config.action
     return driven(suite, most, replace(sim, plan_steps=action.steps, plan_step_s=action.step_s))
 

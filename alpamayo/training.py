@@ -141,6 +141,7 @@ def check_request(config: RunConfig, init: str) -> None:
     Also for a decode whose traces have no exact likelihood.
     """
     from policies.vlm.checkpoint import load_config
+    from policies.vlm.image_input import check_sizes
     from scenarios.suites import load_selection_suite, load_training_suite
 
     decode = config.policy.decode
@@ -154,7 +155,11 @@ def check_request(config: RunConfig, init: str) -> None:
             "policy.decode: training needs select = sample at a temperature above 0, "
             f"got {decode.select} at {decode.temperature:g}"
         )
-    load_config(init)
+    network, rig = load_config(init), config.sim.rig
+    if rig is not None:
+        images = len(rig.cameras) * rig.frames
+        budget = network.prompt.max_image_tokens
+        check_sizes(images, rig.height_px, rig.width_px, config=network, budget=budget)
     load_training_suite(config.rollout.suite)
     if config.eval.every:
         load_selection_suite(config.eval.suite)

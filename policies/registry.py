@@ -44,3 +44,9 @@ def load_policy(spec: str | Path, **decode_options: Any) -> Policy:
     from policies.vlm.policy import VLMPolicy
 
     return VLMPolicy(from_pretrained(directory), name=directory.name, **decode_options)
+
+
+def check_rig(policy: Policy, rig: Any) -> None:
+    """Raise ``RequestError`` if ``policy`` cannot take what ``rig`` (a RigConfig or None) sees."""
+    if rig is not None and hasattr(policy, "check_images"):
+        policy.check_images(len(rig.cameras) * rig.frames, rig.height_px, rig.width_px)

@@ -38,12 +38,13 @@ class EvalRequest:
     ) -> EvalRequest:
         from alpamayo.config import decode_options
         from alpamayo.paths import resolve_policy
-        from policies.registry import NAMED_POLICIES, load_policy
+        from policies.registry import NAMED_POLICIES, check_rig, load_policy
         from scenarios.suites import load_suite
 
         spec = resolve_policy(config.policy.init)
         decode = {} if spec in NAMED_POLICIES else decode_options(config.policy.decode)
-        load_policy(spec, **decode)  # a bad checkpoint shows here, in one line, not in a worker
+        # A bad checkpoint or too large images show here, in one line, not in a worker.
+        check_rig(load_policy(spec, **decode), config.sim.rig)
         scenarios = tuple(load_suite(config.suite).draw(config.episodes))
         repeated = len(scenarios) - len({(s.id, s.seed) for s in scenarios})
         if repeated:

@@ -22,6 +22,7 @@ from torch import Tensor
 from alpamayo.types import RequestError
 from policies.vlm.config import VLMConfig, from_json, to_json
 from policies.vlm.model import NLDModel
+from policies.vlm.tokenizer import TOKENIZER_NAME, TextTokenizer, with_tokenizer
 
 CONFIG_NAME, WEIGHTS_NAME = "config.json", "model.safetensors"
 INDEX_NAME = WEIGHTS_NAME + ".index.json"
@@ -32,6 +33,7 @@ _ALIASES = (
     ("vision_tower.", "encoder.vision_tower."),
     ("multi_modal_projector.", "encoder.multi_modal_projector."),
 )
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _NAMED = 4  # how many tensor names an error lists
 
 
@@ -62,6 +64,9 @@ def save_pretrained(
         (staging / WEIGHTS_NAME).chmod(0o644)
         text = json.dumps(to_json(model.config), indent=2) + "\n"
         (staging / CONFIG_NAME).write_text(text, encoding="utf-8")
+        if model.tokenizer is not None:
+            text = model.tokenizer.to_json() + "\n"
+            (staging / TOKENIZER_NAME).write_text(text, encoding="utf-8")
         _put_in_place(staging, target)
     except OSError as error:
         raise RequestError(f"{target}: cannot save a checkpoint: {error}") from error
@@ -77,8 +82,9 @@ def _put_in_place(staging: Path, target: Path) -> None:
     if not target.exists():
         os.rename(staging, target)
         return
-    for name in (WEIGHTS_NAME, CONFIG_NAME):
-        os.replace(staging / name, target / name)
+    for name in (WEIGHTS_NAME, CONFIG_NAME, TOKENIZER_NAME):
+        if (staging / name).is_file():
+            os.replace(staging / name, target / name)
 
 
 # --------------------------------------------------------------------------------------
@@ -101,6 +107,10 @@ def from_pretrained(
     """The model in ``directory``, in eval mode; ``dtype`` None keeps the file's."""
     directory = Path(directory)
     config = load_config(directory)
+    tokenizer: TextTokenizer | None = None
+    if config.prompt.layout == "chat":
+        tokenizer = TextTokenizer.load(directory, config.vocab_size)
+        config = with_tokenizer(config, tokenizer)
     with torch.device("meta"):
         model = NLDModel(config)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -116,6 +126,7 @@ def from_pretrained(
         names = {name: stored for name, (_, at, stored) in found.items() if at == path}
         loaded.update(_read_tensors(path, names, device, dtype))
     model.load_state_dict(loaded, assign=True)
+    model.tokenizer = tokenizer
     return model.eval()
 
 
@@ -160,6 +171,12 @@ def _published(name: str) -> str:
 def _header(path: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes in a weights file; reads no tensor."""
     if not path.is_file():
+        pickled = sorted(p.name for kind in _PICKLED for p in path.parent.glob(kind))
+        if pickled:
+            raise RequestError(
+                f"{path.parent / pickled[0]}: a pickle can run code, so it is not read: expected "
+                f"{path.name}"
+            )
         raise RequestError(f"{path}: not found: expected a checkpoint's weights")
     try:
         with safe_open(path, framework="pt") as handle:

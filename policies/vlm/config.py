@@ -81,6 +81,9 @@ class PromptConfig:
     ``user_ids`` and ``assistant_ids`` are the text of the two chat headers. ``history_intervals``
     past motions are told as action tokens (mean speed change, curvature), one pair per 0.4 s; 0
     hides the past.
+
+    ``layout``: ``ids`` is all of the above; ``chat`` says it in words, by the checkpoint's
+    tokenizer, and names the ``cameras`` of the rig. ``max_image_tokens`` of a prompt, at most.
     """
 
     im_start_id: int = IM_START_ID
@@ -94,6 +97,9 @@ class PromptConfig:
     speed_bins: int = 141
     speed_bin_mps: float = 0.25
     history_intervals: int = 3
+    layout: str = "ids"
+    cameras: tuple[str, ...] = ("front",)
+    max_image_tokens: int = 4096
 
 
 @dataclass(frozen=True)
@@ -165,10 +171,14 @@ def _id_problems(config: VLMConfig) -> Iterator[str]:
     spans = {
         "action.accel": (action.accel_first_id, action.accel_bins),
         "action.curvature": (action.curvature_first_id, action.curvature_bins),
+    }
+    told_by_ids = {
         "prompt.command": (prompt.command_first_id, 4),
         "prompt.limit": (prompt.limit_first_id, prompt.limit_bins),
         "prompt.speed": (prompt.speed_first_id, prompt.speed_bins),
     }
+    if prompt.layout == "ids":
+        spans |= told_by_ids
     used: dict[int, str] = {MASK_ID: "the mask token"}
     for name, (first, count) in spans.items():
         if first < RESERVED_FIRST_ID or first + count - 1 > RESERVED_LAST_ID:
@@ -180,6 +190,10 @@ def _id_problems(config: VLMConfig) -> Iterator[str]:
             used[token] = name
     if config.vocab_size <= RESERVED_LAST_ID:
         yield f"vocab_size must be above {RESERVED_LAST_ID}"
+    if prompt.layout not in ("ids", "chat"):
+        yield f"prompt.layout: expected ids or chat, got {prompt.layout!r}"
+    if not prompt.cameras:
+        yield "prompt.cameras: expected at least one name"
     if action.steps < 1 or action.accel_bins < 2 or action.curvature_bins < 2:
         yield "action needs at least 1 step and 2 bins of each kind"
 
@@ -296,7 +310,8 @@ def from_json(document: Mapping[str, Any]) -> VLMConfig:
     for key in _SIZES:
         if key not in text:
             raise ValueError(f"{key}: missing")
-    section = document.get("alpamayo", {})
+    # A published file says nothing of driving: its network knows words.
+    section = document.get("alpamayo", {"prompt": {"layout": "chat"}})
     vision = document.get("vision_config")
     if vision is not None:
         if not isinstance(vision, Mapping):
@@ -335,6 +350,10 @@ def _typed(kind: type, key: str, value: Any, place: str = "") -> Any:
         return int(value)
     if declared == "float" and numeric:
         return float(value)
+    if declared == "str" and isinstance(value, str):
+        return value
+    if declared == "tuple[str, ...]" and isinstance(value, (list, tuple)):
+        return tuple(str(v) for v in value)
     if declared.startswith("tuple") and isinstance(value, (list, tuple)):
         return tuple(int(v) for v in value)
     raise ValueError(f"{where}: expected {declared}, got {value!r}")

@@ -24,6 +24,7 @@ from policies.vlm.text import (
     packed_mask,
     packed_positions,
 )
+from policies.vlm.tokenizer import TextTokenizer
 from policies.vlm.vision import Projector, VisionTower
 
 
@@ -43,6 +44,7 @@ class NLDModel(nn.Module):
     def __init__(self, config: VLMConfig) -> None:
         super().__init__()
         self.config = config
+        self.tokenizer: TextTokenizer | None = None  # of the checkpoint, if its prompts are words
         self.actions = ActionTokenizer(config.action)
         self.encoder = Encoder(config)
         self.diffusion_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
@@ -73,9 +75,14 @@ class NLDModel(nn.Module):
 
     def _ordered_rows(self) -> list[tuple[int, int]]:
         action, prompt = self.config.action, self.config.prompt
-        return [
+        rows = [
             (action.accel_first_id, action.accel_bins),
             (action.curvature_first_id, action.curvature_bins),
+        ]
+        if prompt.layout != "ids":
+            return rows
+        return [
+            *rows,
             (prompt.speed_first_id, prompt.speed_bins),
             (prompt.limit_first_id, prompt.limit_bins),
         ]

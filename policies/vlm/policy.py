@@ -19,8 +19,10 @@ from alpamayo.types import (
     PrivilegedView,
     RequestError,
 )
+from policies.vlm.chat import ChatPromptEncoder
 from policies.vlm.decode import Decoded, decode_plan
 from policies.vlm.image_cache import ImageCache
+from policies.vlm.image_input import check_sizes
 from policies.vlm.model import NLDModel
 from policies.vlm.prompt import Prompt, PromptEncoder
 from policies.vlm.schedule import CommitSchedule, DecodeConfig
@@ -53,7 +55,7 @@ class VLMPolicy:
         self.name = name
         self.record_rounds = record_rounds
         self.last_rounds: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]] = []
-        self.encoder = PromptEncoder(model.config)
+        self.encoder = prompt_encoder(model)
         self.images = ImageCache(model)
         action = model.config.action
         self.spec = PlanSpec(action.steps, action.step_s)
@@ -83,6 +85,12 @@ class VLMPolicy:
             trace=_trace(decoded),
             decode_ms=np.full(rows, elapsed_ms, np.float32),
         )
+
+    def check_images(self, count: int, height_px: int, width_px: int) -> None:
+        """Raise ``RequestError`` unless so many images of that size fit into a prompt."""
+        config = self.model.config
+        budget = config.prompt.max_image_tokens
+        check_sizes(count, height_px, width_px, config=config, budget=budget)
 
     def encode_images(self, frames: torch.Tensor) -> torch.Tensor:
         """Image tokens [N, F * cells, H] of uint8 ``frames``; those of the last plan
@@ -137,6 +145,15 @@ class VLMPolicy:
             np.zeros(0, np.int8),
         )
         return PlanBatch(none, none.copy(), trace, np.zeros(0, np.float32))
+
+
+def prompt_encoder(model: NLDModel) -> PromptEncoder | ChatPromptEncoder:
+    """What turns observations into prompts of ``model``, by the layout its config names."""
+    if model.config.prompt.layout == "ids":
+        return PromptEncoder(model.config)
+    if model.tokenizer is None:
+        raise RequestError("prompt.layout = chat: expected a model loaded with its tokenizer.json")
+    return ChatPromptEncoder(model.config, model.tokenizer)
 
 
 def decode_config(options: dict[str, Any]) -> DecodeConfig:

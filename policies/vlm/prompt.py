@@ -21,10 +21,12 @@ from policies.vlm.config import (
     IMAGE_START_ID,
     VLMConfig,
 )
+from policies.vlm.image_input import check_images
 from policies.vlm.vision import fit_frames, image_grid
 
 HISTORY_HZ = 10.0
-INTERVAL_SAMPLES = 4  # history samples per interval: 0.4 s
+INTERVAL_SAMPLES = 4  # history samples per interval
+INTERVAL_S = INTERVAL_SAMPLES / HISTORY_HZ
 _MIN_ARC_M = 0.5  # below this path length, heading change says nothing about curvature
 
 
@@ -59,14 +61,13 @@ def past_motion(history: FloatArray, speed_mps: FloatArray, intervals: int) -> F
         raise ValueError(f"{intervals} intervals need {1 - ends[-1]} more samples of history")
     poses = history[:, ends].astype(np.float64)
     move = poses[:, :-1] - poses[:, 1:]
-    interval_s = INTERVAL_SAMPLES / HISTORY_HZ
     heading = poses[:, 1:, 2]
     along = move[..., 0] * np.cos(heading) + move[..., 1] * np.sin(heading)
     arc = np.hypot(move[..., 0], move[..., 1]) * np.where(along < 0, -1.0, 1.0)
-    mean_speed = arc / interval_s
+    mean_speed = arc / INTERVAL_S
     later = np.concatenate([speed_mps[:, None].astype(np.float64), mean_speed[:, :-1]], axis=1)
-    gap_s = np.full(intervals, interval_s)
-    gap_s[:1] = interval_s / 2
+    gap_s = np.full(intervals, INTERVAL_S)
+    gap_s[:1] = INTERVAL_S / 2
     turn = (move[..., 2] + np.pi) % (2 * np.pi) - np.pi
     curvature = np.where(np.abs(arc) < _MIN_ARC_M, 0.0, turn / np.where(arc == 0, 1.0, arc))
     return np.stack([(later - mean_speed) / gap_s, curvature], axis=-1)
@@ -81,11 +82,8 @@ class PromptEncoder:
 
     def __call__(self, observation: ObservationBatch) -> Prompt:
         frames = observation.frames
+        check_images(frames, self.config, self.config.prompt.max_image_tokens)
         if frames.shape[1]:
-            if self.config.vision is None:
-                raise ValueError(
-                    "the observation has camera frames, but the model has no image tower"
-                )
             frames = fit_frames(frames, self.config.cell_px)
         return Prompt(
             torch.from_numpy(self.ids(observation)),
