@@ -267,6 +267,28 @@ class RoadSpec:
     file: str = ""
 
 
+TriggerKind = Literal[
+    "time", "distance", "ttc", "ego_position", "arrival", "headway", "ego_speed", "actor_speed",
+    "after", "actor_position", "ego_at_most", "actor_at_most", "all", "any",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A part of a trigger that combines several, ``kind``, ``value`` and ``event`` as of
+    ``Trigger``.
+
+    ``actor``: whom it is about, "" for the event's actor. ``whole``: the part, listed before, that
+    it is a part of; -1: the trigger itself.
+    """
+
+    kind: TriggerKind
+    value: float = 0.0
+    event: int = -1
+    actor: str = ""
+    whole: int = -1
+
+
 @dataclass(frozen=True)
 class Trigger:
     """When an event fires (once). ``value`` is in s, m or m/s by kind.
@@ -276,16 +298,16 @@ class Trigger:
     ``ego_position``: ego has driven >= value along its route since its start. ``arrival``: the
     ego's centre would reach ``actor``'s route position (s of its centre on the ego route) within
     value seconds at its present speed. ``headway``: gap / ego speed to ``actor`` ahead <= value
-    while the ego moves. ``ego_speed``, ``actor_speed``: that speed >= value. ``after``: value
-    seconds have passed since event number ``event`` of the scenario (from 0) fired.
+    while the ego moves. ``ego_speed``, ``actor_speed``: that speed >= value; ``ego_at_most``,
+    ``actor_at_most``: <= value. ``actor_position``: arc length on its path >= value. ``after``:
+    value seconds have passed since event number ``event`` of the scenario (from 0) fired. ``all``,
+    ``any``: of ``parts``, at the same tick.
     """
 
-    kind: Literal[
-        "time", "distance", "ttc", "ego_position", "arrival",
-        "headway", "ego_speed", "actor_speed", "after",
-    ]  # fmt: skip
-    value: float
+    kind: TriggerKind
+    value: float = 0.0
     event: int = -1
+    parts: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -293,19 +315,23 @@ class Action:
     """What happens, mostly to the event's actor, when an event fires.
 
     ``speed``: go to ``speed_mps`` with ``accel_mps2`` magnitude (a brake is speed 0 with a large
-    magnitude); ``offset``: move laterally to ``d_m`` at ``lateral_mps`` (swerve, pedestrian
-    crossing); ``run_light``: ignore signals and give-way from now on; ``react``: hand the actor
-    over to IDM with desired ``speed_mps``. ``lane_change``: to the neighbouring lane on the left
-    (``value`` 1) or right (-1) at ``lateral_mps``; ``open_door``: a door swings to ``value`` rad,
-    its edge at ``lateral_mps``; ``appear``, ``vanish``; ``indicator``: ``value`` 0 off, 1 left, -1
-    right, 2 hazard lights; ``stand``: a walker walks at ``speed_mps`` (0 stands still) from now on.
+    magnitude) or, if ``in_s`` is above 0, evenly within that time; ``offset``: move laterally to
+    ``d_m`` at ``lateral_mps`` (swerve, pedestrian crossing); ``run_light``: ignore signals and
+    give-way from now on; ``react``: hand the actor over to IDM with desired ``speed_mps``.
+    ``lane_change``: to the neighbouring lane on the left (``value`` 1) or right (-1) at
+    ``lateral_mps``; ``open_door``: a door swings to ``value`` rad, its edge at ``lateral_mps``;
+    ``appear``, ``vanish``; ``indicator``: ``value`` 0 off, 1 left, -1 right, 2 hazard lights;
+    ``stand``: a walker walks at ``speed_mps`` (0 stands still) from now on; ``follow``: goes over
+    to ``path`` beside it at ``lateral_mps``; ``fall``: who walks or rides falls over and slides to
+    a halt.
     To the world: ``signal``: the signals go to ``mode``; ``friction``: the road's coefficient
-    becomes ``value``.
+    becomes ``value``; ``patch``: so between two places of the ego's route, as in
+    ``Weather.patches``; ``weather``: it looks like ``weather`` from now on.
     """
 
     kind: Literal[
         "speed", "offset", "run_light", "react", "lane_change", "open_door", "signal", "friction",
-        "appear", "vanish", "indicator", "stand",
+        "appear", "vanish", "indicator", "stand", "follow", "fall", "patch", "weather",
     ]  # fmt: skip
     speed_mps: float = 0.0
     accel_mps2: float = 3.0
@@ -313,6 +339,22 @@ class Action:
     lateral_mps: float = 1.0
     value: float = 0.0
     mode: Literal["cycle", "dark", "flashing", "stuck_red", "stuck_green"] = "cycle"
+    in_s: float = 0.0
+    path: str = ""
+    patch: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    weather: WeatherChange | None = None
+
+
+@dataclass(frozen=True)
+class WeatherChange:
+    """Looks of ``Weather`` and light that become these, evenly over ``over_s``; None: stays."""
+
+    fog_m: float | None = None
+    rain: float | None = None
+    snow: float | None = None
+    glare: float | None = None
+    light: float | None = None
+    over_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -426,7 +468,8 @@ class Fault:
     Of ``camera`` (a name of the rig, or ``all``): ``dead`` black; ``frozen`` repeats the image of
     the fault's start; ``drop`` repeats the last one with probability ``amount`` per
     frame; ``dirty`` blots over a share ``amount`` of the image; ``miscalibrated`` is turned left by
-    ``amount`` degrees. Of the ego's state: ``speed_scale`` error ``amount`` as a share;
+    ``amount`` degrees. If ``event`` is the number of an event, times count from when it fires. Of
+    the ego's state: ``speed_scale`` error ``amount`` as a share;
     ``speed_noise`` (m/s) and ``pose_noise`` (m) standard deviations; ``latency`` adds ``amount``
     seconds.
     """
@@ -439,6 +482,7 @@ class Fault:
     amount: float = 0.0
     start_s: float = 0.0
     end_s: float = float("inf")
+    event: int = -1
 
 
 @dataclass(frozen=True)

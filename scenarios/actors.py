@@ -134,7 +134,7 @@ class _Builder:
             self.refuse("reversing", f"needs behaviour scripted, got {behaviour}")
         elif not self.values["speed_mps"] < 0.0:
             speed = self.values["speed_mps"]
-            self.refuse("reversing", f"needs speed_mps below 0, got {speed:g}")
+            self.refuse("reversing", f"needs speed_mps below 0 m/s, got {speed:g} m/s")
         return True
 
     def _log(self, behaviour: str) -> tuple[tuple[float, float, float, float, float], ...]:

@@ -9,20 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alpamayo import types
+from scenarios.chances import Chances
 from scenarios.evaluate import DrawError
-from scenarios.parameters import draw_parameters, parameters_at
+from scenarios.parameters import draw_parameters, parameters_at, unmet_constraints
+from scenarios.places import check_start
 from scenarios.quantities import near
-from scenarios.roads import CROSSINGS, path_names, runs_along, unknown_path
+from scenarios.roads import BY_LANES, CROSSINGS, path_names, unknown_path
 from scenarios.sample import build
 from scenarios.schema import Distribution, ScenarioDocument
 from scenarios.schema_actors import ACTIONS_OF_WORLD, TRIGGERS_OF_ACTOR, Action
 from scenarios.yaml_tree import Loc, Problem, Tree
 
 PROBED_SEEDS = 24
-_ROADS_BY_LANES = (
-    "straight", "curve", "merge", "s_curve", "exit", "lane_drop", "parking_street", "crest",
-)  # fmt: skip
 _REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _PROSE = ("description", "sources", "tags", "id", "family", "extends")
 
@@ -49,19 +47,27 @@ def check_draws(document: ScenarioDocument) -> list[Problem]:
     low, high = 1e-9, 1.0 - 1e-9
     corners = [dict.fromkeys(drawn, low), dict.fromkeys(drawn, high), dict.fromkeys(drawn, 0.5)]
     corners += [{**dict.fromkeys(drawn, 0.5), name: q} for name in drawn for q in (low, high)]
+    chances = Chances(document)
     for number in range(len(corners) + PROBED_SEEDS):
         try:
             if number < len(corners):
                 parameters = parameters_at(document, corners[number])
+                if unmet_constraints(document, parameters):
+                    continue
             else:
                 parameters = draw_parameters(document, number)
             scenario = build(document, parameters, number)
         except DrawError as error:
             for problem in error.problems:
                 found.setdefault(problem.loc, problem)
+            if error.problems[0].loc[:1] == ("constraints",):
+                break  # as slow, and as hopeless, for every other seed
             continue
-        for problem in _check_start(scenario, document):
+        chances.note(scenario)
+        for problem in check_start(scenario, document):
             found.setdefault(problem.loc, problem)
+    for problem in chances.problems():
+        found.setdefault(problem.loc, problem)
     return list(found.values())
 
 
@@ -98,25 +104,43 @@ def _check_actor_names(value: dict[str, Any]) -> Iterator[Problem]:
     """Events and doors name actors that exist; events that are about an actor name one."""
     actors = _mappings(value.get("actors"))
     names = [actor["id"] for _, actor in actors if isinstance(actor.get("id"), str)]
-    events = _mappings(value.get("events"))
+    doing: list[tuple[Loc, dict[str, Any]]] = [
+        (("events", i), event) for i, event in _mappings(value.get("events"))
+    ]
+    doing += [(("init", i), entry) for i, entry in _mappings(value.get("init"))]
     named: list[tuple[Loc, Any]] = [(("actors", i, "parent"), a.get("parent")) for i, a in actors]
-    named += [(("events", i, "actor"), event.get("actor")) for i, event in events]
+    for loc, entry in doing:
+        named.append(((*loc, "actor"), entry.get("actor")))
+        for place, trigger in _triggers(entry):
+            named.append(((*loc, *place, "actor"), trigger.get("actor")))
     for loc, name in named:
         if isinstance(name, str) and name not in names:
             hint = near(name, names) or f"; actors: {', '.join(names) or 'none'}"
             yield Problem(loc, f"unknown actor {name}{hint}")
-    for i, event in events:
-        if event.get("actor") is None:
-            for loc, key in _about_actors(event):
-                yield Problem(("events", i, *loc), f"{key} needs the event's actor")
+    for loc, entry in doing:
+        if entry.get("actor") is None:
+            for place, key in _about_actors(entry):
+                yield Problem((*loc, *place), f"{key} needs the event's actor")
+
+
+def _triggers(event: dict[str, Any]) -> Iterator[tuple[Loc, dict[str, Any]]]:
+    """Place and value of the trigger of an event and of all its parts."""
+    open_: list[tuple[Loc, Any]] = [(("trigger",), event.get("trigger"))]
+    while open_:
+        loc, trigger = open_.pop(0)
+        if isinstance(trigger, dict):
+            yield loc, trigger
+            for name in ("all", "any"):
+                for i, part in _mappings(trigger.get(name)):
+                    open_.append(((*loc, name, i), part))
 
 
 def _about_actors(event: dict[str, Any]) -> Iterator[tuple[Loc, str]]:
-    """Places of the triggers and actions of an event that are about an actor."""
-    trigger = event.get("trigger")
-    for key in trigger if isinstance(trigger, dict) else ():
-        if key in TRIGGERS_OF_ACTOR:
-            yield ("trigger", key), key
+    """Places of the triggers and actions of an event that are about its actor."""
+    for place, trigger in _triggers(event):
+        for key in trigger if trigger.get("actor") is None else ():
+            if key in TRIGGERS_OF_ACTOR:
+                yield (*place, key), key
     for i, action in _mappings(event.get("actions")):
         for key in action:
             if key in Action.model_fields and key not in ACTIONS_OF_WORLD:
@@ -135,33 +159,62 @@ def _check_event_ids(value: dict[str, Any]) -> Iterator[Problem]:
                     ("events", i, "id"), f"duplicate event id: {name} is also events.{ids[name]}"
                 )
             ids.setdefault(name, i)
-    waits = {i: _awaited(event) for i, event in events}
-    for i, name in waits.items():
-        loc: Loc = ("events", i, "trigger", "after", "event")
-        if name is None:
-            continue
-        if name not in ids:
-            hint = near(name, ids) or f"; events with an id: {', '.join(ids) or 'none'}"
-            yield Problem(loc, f"unknown event {name}{hint}")
-        elif _comes_back(i, waits, ids):
-            yield Problem(loc, f"waits for itself by way of {name}, so it never happens")
+    waits = {i: list(_awaited(event)) for i, event in events}
+    happens = _happening(dict(events), ids)
+    for i, awaited in waits.items():
+        for place, name in awaited:
+            loc: Loc = ("events", i, *place)
+            if name not in ids:
+                hint = near(name, ids) or f"; events with an id: {', '.join(ids) or 'none'}"
+                yield Problem(loc, f"unknown event {name}{hint}")
+            elif i not in happens and _comes_back(i, ids[name], waits, ids):
+                yield Problem(loc, f"waits for itself by way of {name}, so it never happens")
 
 
-def _awaited(event: dict[str, Any]) -> str | None:
-    """Id of the event that ``event`` waits for."""
-    trigger = event.get("trigger")
-    after = trigger.get("after") if isinstance(trigger, dict) else None
+def _awaited(event: dict[str, Any]) -> Iterator[tuple[Loc, str]]:
+    """Places and ids of the events that ``event`` waits for."""
+    for place, trigger in _triggers(event):
+        after = trigger.get("after")
+        name = after.get("event") if isinstance(after, dict) else None
+        if isinstance(name, str):
+            yield (*place, "after", "event"), name
+
+
+def _happening(events: dict[int, dict[str, Any]], ids: dict[str, int]) -> set[int]:
+    """Numbers of the events that do not wait for themselves."""
+    happens: set[int] = set()
+    while True:
+        more = {i for i, e in events.items() if _starts(e.get("trigger"), happens, ids)}
+        if more == happens:
+            return happens
+        happens = more
+
+
+def _starts(trigger: Any, happens: set[int], ids: dict[str, int]) -> bool:
+    if not isinstance(trigger, dict):
+        return True
+    for key, combine in (("all", all), ("any", any)):
+        parts = [part for _, part in _mappings(trigger.get(key))]
+        if parts:
+            return combine(_starts(part, happens, ids) for part in parts)
+    after = trigger.get("after")
     name = after.get("event") if isinstance(after, dict) else None
-    return name if isinstance(name, str) else None
+    return not isinstance(name, str) or name not in ids or ids[name] in happens
 
 
-def _comes_back(start: int, waits: dict[int, str | None], ids: dict[str, int]) -> bool:
-    at: int | None = start
-    for _ in waits:
-        name = waits.get(at) if at is not None else None
-        at = ids.get(name) if name is not None else None
+def _comes_back(
+    start: int, at: int, waits: dict[int, list[tuple[Loc, str]]], ids: dict[str, int]
+) -> bool:
+    """Whether ``at`` is, or waits for, ``start``."""
+    seen: set[int] = set()
+    open_ = [at]
+    while open_:
+        at = open_.pop()
         if at == start:
             return True
+        if at not in seen:
+            seen.add(at)
+            open_ += [ids[name] for _, name in waits.get(at, ()) if name in ids]
     return False
 
 
@@ -171,7 +224,7 @@ def _check_paths(value: dict[str, Any]) -> Iterator[Problem]:
     if not isinstance(road, dict):
         return
     kind, lanes, oncoming = road.get("kind"), road.get("lanes", 2), road.get("oncoming_lanes", 0)
-    if kind not in (*CROSSINGS, *_ROADS_BY_LANES):
+    if kind not in (*CROSSINGS, *BY_LANES):
         return
     if type(lanes) is not int or type(oncoming) is not int:
         return
@@ -212,35 +265,3 @@ def _texts(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
     elif isinstance(value, list):
         for i, item in enumerate(value):
             yield from _texts(item, (*loc, i))
-
-
-# --------------------------------------------------------------------------------------
-# The start of a draw
-# --------------------------------------------------------------------------------------
-def _check_start(scenario: types.Scenario, document: ScenarioDocument) -> Iterator[Problem]:
-    """Ego starts on its path; distances ahead of ego make sense; nothing stands inside ego."""
-    road, ego = scenario.road, scenario.ego
-    if road.kind in _ROADS_BY_LANES and ego.s_m >= road.length_m:
-        yield Problem(("ego", "s_m"), f"the road ends at {road.length_m:g}, got {ego.s_m:g}")
-    index = {actor.id: i for i, actor in enumerate(document.actors)}
-    for actor in scenario.actors:
-        if actor.kind != "door" and actor.behaviour != "log":
-            yield from _check_place(actor, ego, road.kind, ("actors", index[actor.id]))
-
-
-def _check_place(
-    actor: types.ActorSpec, ego: types.EgoSpec, kind: str, loc: Loc
-) -> Iterator[Problem]:
-    loc = (*loc, "ahead_m" if actor.s_from_ego else "s_m")
-    if actor.s_from_ego and not runs_along(actor.path, ego.path, kind):
-        yield Problem(loc, f"{actor.path} does not run along ego's {ego.path}; place it with s_m")
-    if actor.path != ego.path:
-        return
-    ahead = actor.s_m if actor.s_from_ego else actor.s_m - ego.s_m
-    length, width, _ = actor.size_m or types.ACTOR_SIZES_M[actor.kind]
-    apart_s = abs(ahead) > (length + types.EGO_SIZE_M[0]) / 2
-    apart_d = abs(actor.d_m - ego.d_m) > (width + types.EGO_SIZE_M[1]) / 2
-    if not apart_s and not apart_d:
-        yield Problem(
-            loc, f"{actor.id} starts inside ego ({ahead:.1f} m ahead of it) for some draws"
-        )

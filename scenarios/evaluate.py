@@ -9,11 +9,22 @@ from pathlib import Path
 from typing import Any, get_args
 
 from scenarios.expressions import ExpressionError, parse
-from scenarios.quantities import COLORS, Color, File, Number, Rule, Strict, Text, near
+from scenarios.quantities import (
+    COLORS,
+    Color,
+    Constraint,
+    File,
+    Number,
+    Rule,
+    Strict,
+    Text,
+    near,
+    unit_of,
+)
 from scenarios.yaml_tree import Loc, Problem
 
 # Fields whose rules do not apply to them as a whole.
-_ELSEWHERE = ("parameters", "log")
+_ELSEWHERE = ("parameters", "log", "constraints")
 
 
 class DrawError(Exception):
@@ -53,6 +64,8 @@ class Evaluator:
             return self._number(raw, rule, loc)
         if isinstance(rule, File):
             return self._file(raw, loc)
+        if isinstance(rule, Constraint):
+            return raw
         if not isinstance(raw, str) or not raw.startswith("$"):
             return raw
         value = self._parameter(raw, loc)
@@ -76,7 +89,7 @@ class Evaluator:
         except ExpressionError as error:
             self.refuse(loc, str(error))
             return 0
-        reason = rule.complaint(value) if isinstance(raw, str) else None
+        reason = rule.complaint(value, unit_at(loc)) if isinstance(raw, str) else None
         if reason:
             self.refuse(loc, reason)
             return 0
@@ -107,6 +120,12 @@ class Evaluator:
         return self.parameters[raw[1:]]
 
 
+def unit_at(loc: Loc) -> str:
+    """Unit of the quantity written at ``loc``: by the last key that is a name."""
+    names = [key for key in loc if isinstance(key, str)]
+    return unit_of(names[-1]) if names else ""
+
+
 class _Known(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         raise ExpressionError(f"unknown parameter ${name}{near(name, self)}")
@@ -126,7 +145,7 @@ def _rules(model: type[Strict]) -> tuple[tuple[str, Rule], ...]:
 def find_rule(annotation: Any, metadata: Any) -> Rule | None:
     """The rule in the annotation of a field (also inside ``X | None`` and lists)."""
     for item in metadata:
-        if isinstance(item, Number | Text | Color | File):
+        if isinstance(item, Number | Text | Color | File | Constraint):
             return item
     for inner in get_args(annotation):
         found = find_rule(inner, getattr(inner, "__metadata__", ()))

@@ -1,4 +1,5 @@
-"""Small arithmetic in scenario files: ``"$gap_m + 5"``, ``"-$speed_mps"``, ``"min($a, 2 * $b)"``.
+"""Small arithmetic in scenario files: ``"$gap_m + 5"``, ``"-$speed_mps"``, ``"min($a, 2 * $b)"``;
+and comparisons: ``"$gap_m > 2 * $ego_mps"``, ``"$kind != 'truck' or $gap_m >= 12"``.
 
 Parsed with ``ast`` into a whitelist of nodes and walked by hand: nothing in a file is ever
 executed.
@@ -65,9 +66,45 @@ class Expression:
         return result
 
 
+@dataclass(frozen=True)
+class Condition:
+    """A parsed comparison; ``names`` are the parameters it refers to."""
+
+    text: str
+    names: tuple[str, ...]
+    tree: ast.expr
+
+    def holds(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether it is true of these parameters; raises ExpressionError as ``Expression.value``
+        does.
+        """
+        try:
+            return _true(self.tree, parameters)
+        except (ZeroDivisionError, OverflowError, ValueError) as error:
+            if isinstance(error, ExpressionError):
+                raise
+            raise ExpressionError(f'"{self.text}" cannot be computed ({error})') from None
+
+
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Expression:
     """Parse once; raises ExpressionError that says what is allowed."""
+    names, tree = _read(text, 'a number or arithmetic on $parameters, such as "$gap_m + 5"')
+    _check(tree, text, 0)
+    return Expression(text, names, tree)
+
+
+@lru_cache(maxsize=1024)
+def parse_condition(text: str) -> Condition:
+    """As ``parse``, of a comparison."""
+    names, tree = _read(text, 'a comparison such as "$gap_m > 2 * $ego_mps"')
+    _check_condition(tree, text, 0)
+    if not names:
+        raise ExpressionError(f'"{text}": expected a comparison of $parameters')
+    return Condition(text, names, tree)
+
+
+def _read(text: str, expected: str) -> tuple[tuple[str, ...], ast.expr]:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"expression longer than {MAX_LENGTH} characters")
     names = tuple(dict.fromkeys(_REFERENCE.findall(text)))
@@ -75,13 +112,14 @@ def parse(text: str) -> Expression:
     if "$" in code:
         raise ExpressionError(f'"{text}": expected a parameter name after $')
     try:
-        tree = ast.parse(code, mode="eval").body
+        return names, ast.parse(code, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ExpressionError(
-            f'"{text}": expected a number or arithmetic on $parameters, such as "$gap_m + 5"'
-        ) from None
-    _check(tree, text, 0)
-    return Expression(text, names, tree)
+        raise ExpressionError(f'"{text}": expected {expected}') from None
+
+
+def is_reference(node: ast.Name) -> bool:
+    """Whether a node of ``Expression.tree`` is a parameter (else: a function)."""
+    return node.id.startswith(_PREFIX)
 
 
 def is_reference(node: ast.Name) -> bool:
@@ -144,3 +182,60 @@ def _walk(node: ast.expr, parameters: Mapping[str, Any]) -> float:
         return -value if isinstance(node.op, ast.USub) else value
     assert isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     return _FUNCTIONS[node.func.id][0](*(_walk(child, parameters) for child in node.args))
+
+
+# Comparisons ------------------------------------------------------------------------------
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+
+
+def _check_condition(node: ast.expr, text: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ExpressionError(f'"{text}": nested too deeply')
+    if isinstance(node, ast.BoolOp):
+        for part in node.values:
+            _check_condition(part, text, depth + 1)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        _check_condition(node.operand, text, depth + 1)
+    elif isinstance(node, ast.Compare) and all(type(op) in _COMPARE for op in node.ops):
+        for side in (node.left, *node.comparators):
+            if not _is_text(side):
+                _check(side, text, depth + 1)
+    else:
+        raise ExpressionError(
+            f'"{text}": expected a comparison with < <= > >= == or != (and, or, not)'
+        )
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _true(node: ast.expr, parameters: Mapping[str, Any]) -> bool:
+    if isinstance(node, ast.BoolOp):
+        parts = (_true(part, parameters) for part in node.values)
+        return all(parts) if isinstance(node.op, ast.And) else any(parts)
+    if isinstance(node, ast.UnaryOp):
+        return not _true(node.operand, parameters)
+    assert isinstance(node, ast.Compare)
+    sides = [_side(side, parameters) for side in (node.left, *node.comparators)]
+    for op, left, right in zip(node.ops, sides, sides[1:], strict=False):
+        if isinstance(left, str) != isinstance(right, str):
+            raise ExpressionError(f"expected two numbers or two texts, got {left} and {right}")
+        if not _COMPARE[type(op)](left, right):
+            return False
+    return True
+
+
+def _side(node: ast.expr, parameters: Mapping[str, Any]) -> Any:
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.Name):
+        return parameters[reference_of(node)]
+    return _walk(node, parameters)

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from alpamayo.types import RequestError
+from scenarios.evaluate import unit_at
 from scenarios.quantities import near
 from scenarios.schema import ScenarioDocument
 from scenarios.yaml_tree import (
@@ -32,6 +33,7 @@ from scenarios.yaml_tree import (
 )
 
 MAX_EXTENDS = 4
+NUMBER = "expected a number"
 _NOT_INHERITED = ("extends", "without")
 
 
@@ -108,6 +110,10 @@ def schema_problems(
             bound = item["ctx"].get("min_length") or item["ctx"].get("max_length")
             most = "at least" if kind == "too_short" else "at most"
             message = f"expected {most} {bound} items, got {item['ctx']['actual_length']}"
+        elif kind == "range":
+            message = item["ctx"]["rule"].complaint(item["ctx"]["value"], unit_at(loc))
+        elif kind == "quantity" and unit_at(loc):
+            message = f"expected a number of {unit_at(loc)}{message.removeprefix(NUMBER)}"
         elif kind == "string_pattern_mismatch":
             message = "expected a name of small letters, digits and _"
         elif message.startswith("Input should be "):
@@ -295,7 +301,7 @@ def _copy_marks(tree: Tree, source: Loc, target: Loc, out: Tree) -> None:
 def _leave_out(tree: Tree) -> None:
     """Apply ``without``."""
     names = tree.value.get("without")
-    actors, events = tree.value.get("actors"), tree.value.get("events")
+    actors = tree.value.get("actors")
     if not isinstance(names, list) or not isinstance(actors, list):
         return
     known = [a.get("id") for a in actors if isinstance(a, dict) and isinstance(a.get("id"), str)]
@@ -303,11 +309,16 @@ def _leave_out(tree: Tree) -> None:
         if name not in known:
             problem = Problem(("without", i), f"no inherited actor {name}{near(str(name), known)}")
             tree.problems.append(tree.locate(problem))
+    for key in ("init", "events"):
+        _leave_out_events(tree, key, names)
     _filter(tree, "actors", [not (isinstance(a, dict) and a.get("id") in names) for a in actors])
-    if isinstance(events, list):
-        _filter(
-            tree, "events", [not (isinstance(e, dict) and e.get("actor") in names) for e in events]
-        )
+
+
+def _leave_out_events(tree: Tree, key: str, names: list[Any]) -> None:
+    entries = tree.value.get(key)
+    if isinstance(entries, list):
+        keep = [not (isinstance(e, dict) and e.get("actor") in names) for e in entries]
+        _filter(tree, key, keep)
 
 
 def _filter(tree: Tree, key: str, keep: list[bool]) -> None:

@@ -22,8 +22,14 @@ from pydantic import BaseModel
 from alpamayo import types
 from scenarios.actors import default_behaviour
 from scenarios.evaluate import find_rule
-from scenarios.expressions import ExpressionError, is_reference, parse, reference_of
-from scenarios.quantities import File, Number
+from scenarios.expressions import (
+    ExpressionError,
+    is_reference,
+    parse,
+    parse_condition,
+    reference_of,
+)
+from scenarios.quantities import Constraint, File, Number
 from scenarios.roads import CROSSINGS
 from scenarios.schema import Distribution, Fault, ScenarioDocument, Traffic
 from scenarios.schema_actors import Actor, Event
@@ -107,6 +113,8 @@ class _Canon:
         if isinstance(raw, list):
             inner = Number() if loc[-1] == "log" else rule
             return [self._value(item, inner, (*loc, i)) for i, item in enumerate(raw)]
+        if isinstance(rule, Constraint):
+            return _spelled(parse_condition(raw).tree)
         if isinstance(rule, File):
             return self._file(raw, loc)
         if isinstance(rule, Number) or type(raw) in (int, float):

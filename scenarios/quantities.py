@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError, core_schema
 
 from alpamayo.types import ActorKind
-from scenarios.expressions import ExpressionError, parse
+from scenarios.expressions import ExpressionError, parse, parse_condition
 
 COLORS: dict[str, tuple[int, int, int]] = {
     "white": (225, 225, 225),
@@ -40,14 +40,15 @@ class Number:
     gt: float = -math.inf
     integer: bool = False
 
-    def complaint(self, value: float) -> str | None:
+    def complaint(self, value: float, unit: str = "") -> str | None:
         """What is wrong with the number, or None."""
         if not math.isfinite(value):
-            return "expected a finite number"
+            return with_unit("expected a finite number", unit and f"of {unit}")
         if self.integer and value != round(value):
             return f"expected a whole number, got {value:g}"
         if value < self.ge or value > self.le or value <= self.gt:
-            return f"expected a number {self.range_text()}, got {value:g}"
+            expected = with_unit(f"expected a number {self.range_text()}", unit)
+            return f"{expected}, got {with_unit(f'{value:g}', unit)}"
         return None
 
     def range_text(self) -> str:
@@ -71,7 +72,9 @@ class Number:
             )
         reason = self.complaint(value)
         if reason:
-            raise PydanticCustomError("range", "{reason}", {"reason": reason})
+            raise PydanticCustomError(
+                "range", "{reason}", {"reason": reason, "rule": self, "value": value}
+            )
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
@@ -180,7 +183,44 @@ class File:
         return {"type": "string"}
 
 
-Rule = Number | Text | Color | File
+@dataclass(frozen=True)
+class Constraint:
+    """Annotation of a comparison between parameters."""
+
+    def check(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise PydanticCustomError(
+                "constraint", 'expected a comparison such as "$gap_m > 2 * $ego_mps"'
+            )
+        try:
+            parse_condition(value)
+        except ExpressionError as error:
+            raise PydanticCustomError("constraint", "{reason}", {"reason": str(error)}) from None
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"\$"}
+
+
+Rule = Number | Text | Color | File | Constraint
+
+
+# Last parts of names -> units.
+_UNITS = {
+    "mps2": "m/s2", "mps": "m/s", "m": "m", "s": "s", "rad": "rad", "deg": "degrees",
+}  # fmt: skip
+
+
+def unit_of(name: str) -> str:
+    """Unit of a quantity by the end of its name; "" if it has none."""
+    return _UNITS.get(name.rsplit("_", 1)[-1], "") if "_" in name else ""
+
+
+def with_unit(text: str, unit: str) -> str:
+    return f"{text} {unit}" if unit else text
 
 
 def near(word: str, known: Any) -> str:

@@ -31,6 +31,9 @@ SIDEWALKS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 PARKING = ("parking_right", "parking_left")
 RAMPS = {"merge": "ramp", "exit": "exit"}
+BY_LANES = (
+    "straight", "curve", "merge", "s_curve", "exit", "lane_drop", "parking_street", "crest",
+)  # fmt: skip
 # What only some kinds have, and why it is refused elsewhere.
 _RADIUS_KINDS = ("curve", "s_curve", "roundabout")
 _OF_THE_MAP = (
@@ -104,19 +107,19 @@ def _problems(road: RoadSpec) -> Iterator[Problem]:
         yield from _bends(road, lanes * road.lane_width_m + 5.0)
     elif kind in RAMPS and road.length_m < 200.0:
         article = "an" if kind == "exit" else "a"
-        yield _about("length_m", f"{article} {kind} needs at least 200, got {road.length_m:g}")
+        yield _about("length_m", f"{article} {kind} needs at least 200 m, got {road.length_m:g} m")
     elif kind == "lane_drop":
         if road.lanes < 2:
             yield _about("lanes", f"a lane drop needs at least 2, got {road.lanes}")
         if road.length_m < 160.0:
-            yield _about("length_m", f"a lane drop needs at least 160, got {road.length_m:g}")
+            yield _about("length_m", f"a lane drop needs at least 160 m, got {road.length_m:g} m")
     elif kind == "parking_street" and road.oncoming_lanes:
         yield _about("oncoming_lanes", f"a parking street is one-way, got {road.oncoming_lanes}")
     elif kind == "roundabout" and road.radius_m:
         least = 10.5 + road.lane_width_m
         if not least <= road.radius_m <= 60.0:
-            expected = f"expected {least:g} to 60 for a roundabout"
-            yield _about("radius_m", f"{expected}, got {road.radius_m:g}")
+            expected = f"expected {least:g} to 60 m for a roundabout"
+            yield _about("radius_m", f"{expected}, got {road.radius_m:g} m")
     if kind == "crest":
         yield from _hill(road)
     elif road.rise_m != 0.0:
@@ -127,18 +130,18 @@ def _bends(road: RoadSpec, least: float) -> Iterator[Problem]:
     what, radius = road.kind.replace("_", "-"), abs(road.radius_m)
     article = "an" if road.kind == "s_curve" else "a"
     if radius < least:
-        message = f"{article} {what} needs at least {least:g} either way, got {road.radius_m:g}"
+        message = f"{article} {what} needs at least {least:g} m either way, got {road.radius_m:g} m"
         yield _about("radius_m", message)
     elif road.kind == "s_curve":
         shortest = 2.0 * _LEAD_IN_M + 4.0 * min(_EASE_M, 0.5 * radius)
         if road.length_m < shortest:
-            message = f"an s-curve of this radius needs at least {shortest:g}"
-            yield _about("length_m", f"{message}, got {road.length_m:g}")
+            message = f"an s-curve of this radius needs at least {shortest:g} m"
+            yield _about("length_m", f"{message}, got {road.length_m:g} m")
     else:
         longest = _LEAD_IN_M + _MOST_TURN_RAD * radius
         if road.length_m > longest:
-            message = f"a curve of this radius closes its circle beyond {longest:.0f}"
-            yield _about("length_m", f"{message}, got {road.length_m:g}")
+            message = f"a curve of this radius closes its circle beyond {longest:.0f} m"
+            yield _about("length_m", f"{message}, got {road.length_m:g} m")
 
 
 def _hill(road: RoadSpec) -> Iterator[Problem]:
@@ -150,8 +153,8 @@ def _hill(road: RoadSpec) -> Iterator[Problem]:
     sharp = 2.5 / road.speed_limit_mps**2 * base**2 / (2.0 * math.pi**2)
     most = min(steep, sharp)
     if not 0.0 < road.rise_m <= most:
-        expected = f"expected above 0 to {most:.3g} for this length and speed limit"
-        yield _about("rise_m", f"{expected}, got {road.rise_m:g}")
+        expected = f"expected above 0 to {most:.3g} m for this length and speed limit"
+        yield _about("rise_m", f"{expected}, got {road.rise_m:g} m")
 
 
 def _about(key: str, message: str) -> Problem:

@@ -46,6 +46,7 @@ def build(document: ScenarioDocument, parameters: Mapping[str, Any], seed: int) 
     signals = build_signals(document.signals, road, ev)
     there = {actor.id: actor for actor in actors}
     around = ev.values(document.environment, ("environment",))
+    events, breaking = build_events(document, ev, there, absent, signals, paths, road.kind)
     scenario = types.Scenario(
         id=document.id,
         family=document.family,
@@ -54,13 +55,13 @@ def build(document: ScenarioDocument, parameters: Mapping[str, Any], seed: int) 
         road=road,
         ego=ego,
         actors=actors,
-        events=build_events(document, ev, there, absent, signals),
+        events=events,
         signals=signals,
         duration_s=ev.values(document, ())["duration_s"],
         light=around["light"],
         parameters=dict(parameters),
         weather=build_weather(document.weather, ev),
-        faults=build_faults(document.faults, ev),
+        faults=(*build_faults(document.faults, ev), *breaking),
         traffic=build_traffic(document.traffic, ev),
     )
     if ev.problems:

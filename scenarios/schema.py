@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from alpamayo import types
 from alpamayo.types import COMMANDS, RoadKind
 from scenarios.quantities import (
+    Constraint,
     Count,
     File,
     Friction,
@@ -34,7 +35,7 @@ from scenarios.quantities import (
     at_most_one,
     exactly_one,
 )
-from scenarios.schema_actors import PLACES, VEHICLES, Actor, Event, Style
+from scenarios.schema_actors import PLACES, VEHICLES, Actor, Event, Initially, Patch, Style
 
 SCHEMA_VERSION = 1
 MOST_ACTORS = 64
@@ -54,7 +55,7 @@ class Normal(Strict):
 
 
 class Distribution(Strict):
-    """What a parameter is drawn from: exactly one of uniform, normal, choice, select."""
+    """What a parameter is drawn from: exactly one of uniform, normal, choice, grid, select."""
 
     uniform: Annotated[list[Real], Field(min_length=2, max_length=2)] | None = None
     """[low, high]"""
@@ -64,6 +65,13 @@ class Distribution(Strict):
         | None
     ) = None
     """Values drawn with equal probability, or with ``weights``."""
+    grid: (
+        Annotated[list[Annotated[float | str, Scalar()]], Field(min_length=1, max_length=200)]
+        | None
+    ) = None
+    """Values taken one after the other instead of at random: seed after seed goes through every
+    combination of all grids.
+    """
     weights: Annotated[list[Annotated[float, Field(ge=0.0)]], Field(min_length=1)] | None = None
     """One weight per value of ``choice``."""
     select: (
@@ -77,7 +85,7 @@ class Distribution(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Distribution:
-        exactly_one(self, ("uniform", "normal", "choice", "select"))
+        exactly_one(self, ("uniform", "normal", "choice", "grid", "select"))
         if (self.select is None) != (self.by is None):
             raise PydanticCustomError("select", "expected select and by together")
         if self.weights is not None and (
@@ -200,14 +208,6 @@ class Environment(Strict):
     """Brightness."""
 
 
-class Patch(Strict):
-    """A friction of its own from from_m to to_m along ego's route from its start."""
-
-    from_m: Real
-    to_m: Real
-    friction: Friction
-
-
 class Weather(Strict):
     """What is in the air and on the road."""
 
@@ -269,9 +269,17 @@ class ScenarioDocument(Strict):
     """Expected harm of the crash if nobody reacts (ISO 26262 classes)."""
     parameters: dict[Word, Parameter] = Field(default_factory=dict)
     """Name to distribution, number, or expression on other parameters."""
+    constraints: Annotated[list[Annotated[str, Constraint()]], Field(max_length=50)] = Field(
+        default_factory=list
+    )
+    """What must hold between parameters, such as "$gap_m > 2 * $ego_mps": draws that break one are
+    drawn again.
+    """
     road: Road
     ego: Ego
     actors: Annotated[list[Actor], Field(max_length=MOST_ACTORS)] = Field(default_factory=list)
+    init: list[Initially] = Field(default_factory=list)
+    """What is so at the start: actions that have happened before ego first looks."""
     events: list[Event] = Field(default_factory=list)
     traffic: Traffic | None = None
     signals: Signals | None = None

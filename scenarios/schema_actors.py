@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_type_hints
 
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from alpamayo.types import DRIVERS
+from alpamayo.types import DRIVERS, Fault
 from scenarios.quantities import (
     Acceleration,
     ColorValue,
@@ -36,6 +36,7 @@ from scenarios.quantities import (
 VEHICLES = ("car", "van", "truck", "bus", "motorcycle", "cyclist")
 INDICATORS = {"off": 0, "left": 1, "right": -1, "hazard": 2}
 SIDES = {"left": 1, "right": -1}
+SENSOR_FAULTS = tuple(k for k in get_args(get_type_hints(Fault)["kind"]) if k != "latency")
 LOG_COLUMNS = ("time_s", "x_m", "y_m", "heading_rad", "speed_mps")
 PLACES = ("lane", "oncoming", "path")
 
@@ -153,7 +154,7 @@ class After(Strict):
 
 
 class Trigger(Strict):
-    """When the event fires, once: exactly one condition."""
+    """When the event fires, once: exactly one condition, or several in ``all`` or ``any``."""
 
     time_s: NonNegative | None = None
     """Episode time."""
@@ -169,18 +170,34 @@ class Trigger(Strict):
     """Gap / ego's speed to the actor ahead is at most this while ego moves."""
     ego_speed_mps: NonNegative | None = None
     """Ego is at least this fast."""
+    ego_at_most_mps: NonNegative | None = None
+    """Ego is at most this fast."""
     actor_speed_mps: NonNegative | None = None
     """The actor is at least this fast."""
+    actor_at_most_mps: NonNegative | None = None
+    """The actor is at most this fast."""
+    actor_position_m: NonNegative | None = None
+    """The actor is at least this far along its path (its s_m)."""
     after: After | None = None
+    all: Annotated[list[Trigger], Field(min_length=1, max_length=16)] | None = None
+    """All of these hold at the same time."""
+    any: Annotated[list[Trigger], Field(min_length=1, max_length=16)] | None = None
+    """At least one of these holds."""
+    actor: Word | None = None
+    """Whom the condition is about; default: the event's actor."""
 
     @model_validator(mode="after")
     def _one(self) -> Trigger:
-        exactly_one(self, tuple(type(self).model_fields))
+        exactly_one(self, CONDITIONS)
         return self
 
 
-# Triggers that say something about the event's actor.
-TRIGGERS_OF_ACTOR = ("distance_m", "ttc_s", "arrival_s", "headway_s", "actor_speed_mps")
+CONDITIONS = tuple(name for name in Trigger.model_fields if name != "actor")
+# Triggers that say something about an actor.
+TRIGGERS_OF_ACTOR = (
+    "distance_m", "ttc_s", "arrival_s", "headway_s",
+    "actor_speed_mps", "actor_at_most_mps", "actor_position_m",
+)  # fmt: skip
 
 
 class SpeedAction(Strict):
@@ -188,6 +205,59 @@ class SpeedAction(Strict):
 
     speed_mps: SignedSpeed
     accel_mps2: Acceleration = 3.0
+    in_s: Positive | None = None
+    """Evenly within this time, instead of with accel_mps2."""
+
+    @model_validator(mode="after")
+    def _timed(self) -> SpeedAction:
+        if self.in_s is not None and "accel_mps2" in self.model_fields_set:
+            raise PydanticCustomError("speed", "expected accel_mps2 or in_s, got both")
+        return self
+
+
+class ProfilePoint(Strict):
+    """A speed, reached evenly within in_s from the point before."""
+
+    speed_mps: SignedSpeed
+    in_s: Positive
+
+
+class BrakeAction(Strict):
+    """Brake to a standstill, or to to_mps."""
+
+    decel_mps2: Acceleration = 6.0
+    to_mps: Speed = 0.0
+
+
+class ReverseAction(Strict):
+    """Go against the direction in which it drives now."""
+
+    speed_mps: Annotated[float | str, Number(gt=0.0, le=20.0)] = 2.0
+    accel_mps2: Acceleration = 2.0
+
+
+class SwerveAction(Strict):
+    """Out to d_m left of the actor's path, and back to where it started (back_d_m)."""
+
+    d_m: Lateral
+    lateral_mps: Annotated[float | str, Number(gt=0.0, le=10.0)] = 2.0
+    hold_s: NonNegative = 0.5
+    """Stays out this long."""
+    back_d_m: Lateral | None = None
+
+
+class CrossAction(Strict):
+    """Cross to to_d_m left of the actor's path: who is on foot, an animal, a ball."""
+
+    to_d_m: Lateral
+    speed_mps: Annotated[float | str, Number(gt=0.0, le=10.0)] = 1.34
+
+
+class FollowPathAction(Strict):
+    """Go over to another path that runs beside its own: an exit, a turn, a ramp."""
+
+    path: PathName
+    lateral_mps: Annotated[float | str, Number(gt=0.0, le=10.0)] = 1.0
 
 
 class OffsetAction(Strict):
@@ -224,15 +294,75 @@ class StandAction(Strict):
     speed_mps: Annotated[float | str, Number(ge=0.0, le=5.0)] = 0.0
 
 
+class Patch(Strict):
+    """A friction of its own from from_m to to_m along ego's route from its start."""
+
+    from_m: Real
+    to_m: Real
+    friction: Friction
+
+
+class WeatherAction(Strict):
+    """The weather becomes this, evenly over over_s; what is left out stays. Friction changes at
+    once.
+    """
+
+    fog_m: Annotated[float | str, Number(ge=5.0)] | None = None
+    """Distance at which contrast has fallen to 5 %."""
+    rain: Share | None = None
+    snow: Share | None = None
+    glare: Share | None = None
+    light: Annotated[float | str, Number(ge=0.05, le=1.0)] | None = None
+    """Brightness."""
+    friction: Friction | None = None
+    over_s: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _something(self) -> WeatherAction:
+        if not self.model_fields_set - {"over_s"}:
+            raise PydanticCustomError(
+                "weather", "expected at least one of fog_m, rain, snow, glare, light, friction"
+            )
+        return self
+
+
+class SensorFaultAction(Strict):
+    """A sensor breaks, for for_s (default: to the end)."""
+
+    kind: Annotated[str, Text(SENSOR_FAULTS)]
+    """As in faults."""
+    camera: PathName | None = None
+    """Name of a camera of the rig; default: all."""
+    amount: Real | None = None
+    """In the unit of the kind; dead and frozen have none."""
+    for_s: Positive | None = None
+
+
+class LatencyAction(Strict):
+    """The planner takes extra_s longer, for for_s (default: to the end)."""
+
+    extra_s: Annotated[float | str, Number(gt=0.0, le=10.0)]
+    for_s: Positive | None = None
+
+
 class Action(Strict):
     """What the actor does, or what happens to the world: exactly one."""
 
     speed: SpeedAction | None = None
+    speed_profile: Annotated[list[ProfilePoint], Field(min_length=1, max_length=20)] | None = None
+    """Speeds one after the other."""
+    brake: BrakeAction | None = None
+    reverse: ReverseAction | None = None
     offset: OffsetAction | None = None
     run_light: Literal[True] | None = None
     """Ignore signals and give-way from now on."""
     react: ReactAction | None = None
     lane_change: LaneChangeAction | None = None
+    swerve: SwerveAction | None = None
+    cross: CrossAction | None = None
+    follow_path: FollowPathAction | None = None
+    fall: Literal[True] | None = None
+    """Who walks or rides falls over and slides to a halt."""
     open_door: OpenDoorAction | None = None
     stand: StandAction | None = None
     indicator: Annotated[str, Text(tuple(INDICATORS))] | None = None
@@ -244,6 +374,14 @@ class Action(Strict):
     """The signals go to this mode; needs no actor."""
     friction: Friction | None = None
     """The road's coefficient of friction becomes this; needs no actor."""
+    friction_patch: Patch | None = None
+    """A stretch of ego's route gets a friction of its own; needs no actor."""
+    weather: WeatherAction | None = None
+    """Needs no actor."""
+    sensor_fault: SensorFaultAction | None = None
+    """Needs no actor."""
+    latency: LatencyAction | None = None
+    """Needs no actor."""
 
     @model_validator(mode="after")
     def _one(self) -> Action:
@@ -251,7 +389,17 @@ class Action(Strict):
         return self
 
 
-ACTIONS_OF_WORLD = ("signal", "friction")
+ACTIONS_OF_WORLD = (
+    "signal", "friction", "friction_patch", "weather", "sensor_fault", "latency"
+)  # fmt: skip
+
+
+class Initially(Strict):
+    """``actor`` has done ``actions`` before ego first looks."""
+
+    actor: Word | None = None
+    """May be left out if the actions are not about an actor."""
+    actions: Annotated[list[Action], Field(min_length=1)]
 
 
 class Event(Strict):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from alpamayo import types
 from scenarios.evaluate import Evaluator
+from scenarios.quantities import with_unit
 from scenarios.schema import Fault, Signals, Traffic, Weather
 from scenarios.yaml_tree import Loc
 
@@ -19,6 +21,9 @@ _AMOUNTS = {
     "speed_scale": (-1.0, 10.0),
 }
 _MOST_AMOUNT = 1e3
+AMOUNT_UNITS = {
+    "miscalibrated": "degrees", "speed_noise": "m/s", "pose_noise": "m", "latency": "s",
+}  # fmt: skip
 
 
 def build_traffic(traffic: Traffic | None, ev: Evaluator) -> types.TrafficSpec | None:
@@ -52,7 +57,7 @@ def build_weather(weather: Weather, ev: Evaluator) -> types.Weather:
         loc: Loc = ("weather", "patches", i)
         part = ev.values(patch, loc)
         if not part["from_m"] < part["to_m"]:
-            what = f"expected to_m above from_m, {part['from_m']:g}, got {part['to_m']:g}"
+            what = f"expected to_m above from_m, {part['from_m']:g} m, got {part['to_m']:g} m"
             ev.refuse((*loc, "to_m"), what)
         patches.append((part["from_m"], part["to_m"], part["friction"]))
     return types.Weather(**values, patches=tuple(patches))
@@ -65,26 +70,30 @@ def build_faults(faults: list[Fault], ev: Evaluator) -> tuple[types.Fault, ...]:
 
 def _fault(fault: Fault, ev: Evaluator, loc: Loc) -> types.Fault:
     values = ev.values(fault, loc)
-    kind, amount, end_s = values["kind"], values["amount"], values["end_s"]
+    end_s = values.pop("end_s")
+    if end_s is not None and not end_s > values["start_s"]:
+        expected = f"expected more than start_s, {values['start_s']:g} s"
+        ev.refuse((*loc, "end_s"), f"{expected}, got {end_s:g} s")
+    start_s = values.pop("start_s")
+    checked = checked_fault(values, ev, loc)
+    return types.Fault(**checked, start_s=start_s, end_s=math.inf if end_s is None else end_s)
+
+
+def checked_fault(values: dict[str, Any], ev: Evaluator, loc: Loc) -> dict[str, Any]:
+    """Kind, camera and amount of a fault; what makes no sense goes to ``ev``."""
+    kind, amount = values["kind"], values["amount"]
+    unit = AMOUNT_UNITS.get(kind, "")
     if values["camera"] is not None and kind not in CAMERA_FAULTS:
         ev.refuse((*loc, "camera"), f"{kind} is about ego's state, not about a camera")
     if kind in WITHOUT_AMOUNT:
         if amount is not None:
             ev.refuse((*loc, "amount"), f"{kind} has no amount")
     elif amount is None:
-        ev.refuse((*loc, "amount"), f"missing; {kind} needs one")
+        ev.refuse((*loc, "amount"), f"missing; {kind} needs one{f' in {unit}' if unit else ''}")
     else:
         least, most = _AMOUNTS.get(kind, (0.0, _MOST_AMOUNT))
         if not least <= amount <= most:
-            expected = f"expected {least:g} to {most:g} for {kind}"
-            ev.refuse((*loc, "amount"), f"{expected}, got {amount:g}")
-    if end_s is not None and not end_s > values["start_s"]:
-        expected = f"expected more than start_s, {values['start_s']:g}"
-        ev.refuse((*loc, "end_s"), f"{expected}, got {end_s:g}")
-    return types.Fault(
-        kind=kind,
-        camera=values["camera"] or "all",
-        amount=amount or 0.0,
-        start_s=values["start_s"],
-        end_s=math.inf if end_s is None else end_s,
-    )
+            expected = with_unit(f"expected {least:g} to {most:g}", unit)
+            got = with_unit(f"{amount:g}", unit)
+            ev.refuse((*loc, "amount"), f"{expected} for {kind}, got {got}")
+    return {"kind": kind, "camera": values["camera"] or "all", "amount": amount or 0.0}

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alpamayo import streams
-from alpamayo.types import BoolArray, Fault, FloatArray, IntArray, RequestError
+from alpamayo.types import BoolArray, Fault, FloatArray, IntArray, RequestError, Scenario
 from sim.config import RigConfig
 from sim.draws import Seed, bits, normal, uniform
 from sim.kernels import kernel
@@ -74,9 +74,35 @@ class CameraFaults:
     yaw_rad: FloatArray
 
 
-def check_faults(faults: Sequence[Fault], rig: RigConfig | None, place: str) -> None:
-    """Raises ``RequestError`` if a fault's camera is none of the rig's, or its amount makes no
-    sense. ``place`` says where the faults come from."""
+def shows_from_s(fired_s: float, tick_s: float) -> float:
+    """When an observation first shows what an event did: after the tick in which it fired; at once
+    what happened at the start."""
+    return float(fired_s) + tick_s if fired_s > 0.0 else 0.0
+
+
+def faults_of(
+    state: WorldState, rows: IntArray, scenarios: Sequence[Scenario], tick_s: float
+) -> list[tuple[Fault, ...]]:
+    """The faults of ``scenarios`` [n], which run in worlds ``rows`` [n] of ``state``, with the
+    times of the episode: those that wait for an event begin with the tick after it fired."""
+    return [
+        tuple(
+            f if f.event < 0 else _begun(f, state.fired_s[row, f.event], tick_s) for f in s.faults
+        )
+        for row, s in zip(rows, scenarios, strict=True)
+    ]
+
+
+def _begun(fault: Fault, fired_s: float, tick_s: float) -> Fault:
+    since_s = shows_from_s(fired_s, tick_s)
+    return replace(fault, start_s=since_s + fault.start_s, end_s=since_s + fault.end_s, event=-1)
+
+
+def check_faults(
+    faults: Sequence[Fault], rig: RigConfig | None, place: str, events: int = 0
+) -> None:
+    """Raises ``RequestError`` if a fault's camera is none of the rig's, its amount makes no sense
+    or it waits for none of the ``events``. ``place`` says where the faults come from."""
     if len(faults) > _FAULTS:
         raise RequestError(f"{place}: faults: expected at most {_FAULTS}, got {len(faults)}")
     names = ["all", *(camera.name for camera in rig.cameras)] if rig is not None else None
@@ -88,6 +114,8 @@ def check_faults(faults: Sequence[Fault], rig: RigConfig | None, place: str) -> 
             raise RequestError(
                 f"{where}: camera: expected one of {', '.join(names)}, got {fault.camera!r}"
             )
+        if not -1 <= fault.event < events:
+            raise RequestError(f"{where}: event: expected -1 to {events - 1}, got {fault.event}")
         lowest, highest = _amounts(fault.kind)
         if not lowest <= fault.amount <= highest:
             raise RequestError(

@@ -15,7 +15,7 @@ from gymnasium import spaces
 
 from alpamayo.types import COMMANDS, EGO_SIZE_M, FloatArray, RequestError
 from sim import signals
-from sim.faults import observed_state
+from sim.faults import faults_of, observed_state
 from sim.kernels import kernel
 from sim.roads import lookup
 from sim.roads.maps import NO_STOP, STOP_AT_SIGNAL
@@ -144,7 +144,8 @@ class StateObserver:
 
     def _look(self, worlds: WorldBatch) -> None:
         state, everyone = worlds.state, np.arange(worlds.num_worlds)
-        faults, tick_s = [s.faults for s in worlds.scenarios], worlds.config.tick_s
+        tick_s = worlds.config.tick_s
+        faults = faults_of(state, everyone, worlds.scenarios, tick_s)
         history, speed = observed_state(state, everyone, faults, tick_s)
         look(
             state.worlds, state.actors, history, speed, worlds.atlas.arrays, tick_s,

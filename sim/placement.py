@@ -11,7 +11,9 @@ from alpamayo.types import (
     ACTOR_KINDS,
     ACTOR_SIZES_M,
     COMMANDS,
+    Action,
     ActorSpec,
+    Condition,
     DriverSpec,
     RequestError,
     Scenario,
@@ -21,7 +23,7 @@ from sim.actors.motion import pose_all
 from sim.actors.spawn import driver_fields, populate
 from sim.config import SimConfig
 from sim.ego import start_all
-from sim.events import ACTIONS, TRIGGERS
+from sim.events import ACTIONS, TRIGGERS, fire
 from sim.faults import check_faults
 from sim.latency import adopt_all
 from sim.params import params_of
@@ -59,11 +61,13 @@ class Placement:
         """One row per scenario."""
         state = allocate(len(scenarios), sizes)
         for row, scenario in enumerate(scenarios):
-            check_faults(scenario.faults, self._config.rig, f"scenario {scenario.id}")
+            check_faults(
+                scenario.faults, self._config.rig, f"scenario {scenario.id}", len(scenario.events)
+            )
             map_id = self._atlas.add(scenario.road)
             road = self._atlas.map(map_id)
             self._world(state.worlds[row], scenario, map_id, road)
-            _events(state, row, scenario)
+            self._events(state, row, scenario, road)
         self._ego(state)
         for row, scenario in enumerate(scenarios):
             self._actors(state, row, scenario)
@@ -72,6 +76,9 @@ class Placement:
         for row, scenario in enumerate(scenarios):
             self._check_on_map(state, row, scenario)
             self._traffic(state, row, scenario)
+            if scenario.events:  # what holds from the start has happened before the ego looks
+                w, e, m = state.worlds[row], state.events[row], state.actions[row]
+                fire(w, state.actors[row], e, m, self._atlas.arrays, self._params, 0.0)
         return state
 
     def _path(self, scenario: Scenario, road: RoadMap, name: str, what: str) -> int:
@@ -143,6 +150,37 @@ class Placement:
         state.plan[..., 1] = state.curvature[:, None]
         adopt_all(state.worlds, state.plan, state.reference, self._params)
         state.history[:] = np.stack([x, y, heading], axis=-1)[:, None]
+
+    # Events ------------------------------------------------------------------------------
+    def _events(self, state: WorldState, row: int, scenario: Scenario, road: RoadMap) -> None:
+        m, part = 0, len(scenario.events)
+        for e, event in enumerate(scenario.events):
+            what = f"scenario {scenario.id}: events[{e}]"
+            record = state.events[row, e]
+            record["fired"] = False
+            record["event_actor"] = _slot(scenario, event.actor, what)
+            record["trigger"] = TRIGGERS.index(event.trigger.kind)
+            record["trigger_value"] = event.trigger.value
+            record["after_event"] = event.trigger.event
+            for action in event.actions:
+                record = state.actions[row, m]
+                record["action_event"] = e
+                self._action(record, action, scenario, road)
+                m += 1
+            _parts(state.events[row], e, part, event.trigger.parts, scenario, what)
+            part += len(event.trigger.parts)
+        state.worlds[row]["part_count"] = part - len(scenario.events)
+
+    def _action(self, record: Any, action: Action, scenario: Scenario, road: RoadMap) -> None:
+        record["action_kind"] = ACTIONS.index(action.kind)
+        record["speed_mps"], record["accel_mps2"] = action.speed_mps, action.accel_mps2
+        record["d_m"], record["lateral_mps"] = action.d_m, action.lateral_mps
+        record["in_s"], record["patch"] = action.in_s, action.patch
+        record["value"] = action.value
+        if action.kind == "signal":
+            record["value"] = MODES.index(action.mode)
+        elif action.kind == "follow":
+            record["value"] = self._path(scenario, road, action.path, "action follow")
 
     # Actors ------------------------------------------------------------------------------
     def _actors(self, state: WorldState, row: int, scenario: Scenario) -> None:
@@ -237,25 +275,38 @@ def _behaviour(actor: ActorSpec) -> int:
     return BEHAVIOURS.index(actor.behaviour)
 
 
-def _events(state: WorldState, row: int, scenario: Scenario) -> None:
-    slots = {actor.id: slot for slot, actor in enumerate(scenario.actors)}
-    m = 0
-    for e, event in enumerate(scenario.events):
-        if event.actor and event.actor not in slots:
+def event_records(scenario: Scenario) -> int:
+    """Records that the events of a scenario and the parts of their triggers need."""
+    return len(scenario.events) + sum(len(e.trigger.parts) for e in scenario.events)
+
+
+def _slot(scenario: Scenario, actor: str, what: str) -> int:
+    """Slot of an actor by its id; -1 for ""."""
+    slots = {a.id: slot for slot, a in enumerate(scenario.actors)}
+    if actor and actor not in slots:
+        raise RequestError(
+            f"{what}: actor {actor!r}: expected one of "
+            f"{', '.join(slots) or '(the scenario has no actors)'}"
+        )
+    return slots.get(actor, -1)
+
+
+def _parts(
+    records: Any, event: int, first: int, parts: Sequence[Condition], scenario: Scenario, what: str
+) -> None:
+    """Write the parts of the trigger of ``event`` from record ``first`` on."""
+    for n, part in enumerate(parts):
+        record = records[first + n]
+        if not -1 <= part.whole < n:
             raise RequestError(
-                f"scenario {scenario.id}: events[{e}]: actor {event.actor!r}: expected one of "
-                f"{', '.join(slots) or '(the scenario has no actors)'}"
+                f"{what}: trigger.parts[{n}]: whole: expected an earlier part or -1, "
+                f"got {part.whole}"
             )
-        record = state.events[row, e]
-        record["fired"], record["event_actor"] = False, slots.get(event.actor, -1)
-        record["trigger"] = TRIGGERS.index(event.trigger.kind)
-        record["trigger_value"] = event.trigger.value
-        record["after_event"] = event.trigger.event
-        for action in event.actions:
-            record = state.actions[row, m]
-            record["action_event"], record["action_kind"] = e, ACTIONS.index(action.kind)
-            record["speed_mps"], record["accel_mps2"] = action.speed_mps, action.accel_mps2
-            record["d_m"], record["lateral_mps"] = action.d_m, action.lateral_mps
-            is_signal = action.kind == "signal"
-            record["value"] = MODES.index(action.mode) if is_signal else action.value
-            m += 1
+        whole = event if part.whole < 0 else first + part.whole
+        record["fired"], record["root"], record["whole"] = False, event, whole
+        records[whole]["parts"] += 1
+        record["trigger"], record["trigger_value"] = TRIGGERS.index(part.kind), part.value
+        record["after_event"] = part.event
+        record["event_actor"] = records[event]["event_actor"]
+        if part.actor:
+            record["event_actor"] = _slot(scenario, part.actor, f"{what}: trigger.parts[{n}]")

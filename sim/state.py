@@ -50,6 +50,7 @@ _WORLD: tuple[_Field, ...] = (
     _task("command", "i1"),
     _task("actor_count", "i8"),
     _task("event_count", "i8"),
+    _task("part_count", "i8"),
     # Signals: a cycle of two groups; ``signal_mode`` is an index into ``sim.signals.MODES``.
     _task("has_signals", "?", False),
     _task("green_s", fill=20.0),
@@ -167,6 +168,13 @@ _EVENT: tuple[_Field, ...] = (
     _task("trigger", "i8"),
     _task("trigger_value"),
     _task("after_event", "i8", -1),
+    # Triggers that combine others. The parts are records behind those of the events, each behind
+    # its whole; ``root`` is the event (-1: the record itself is one). ``met`` counts the parts that
+    # hold now.
+    _task("root", "i8", -1),
+    _task("whole", "i8", -1),
+    _task("parts", "i8"),
+    _task("met", "i8"),
 )
 
 _ACTION: tuple[_Field, ...] = (
@@ -177,6 +185,8 @@ _ACTION: tuple[_Field, ...] = (
     _task("d_m"),
     _task("lateral_mps"),
     _task("value"),
+    _task("in_s"),
+    _task("patch", ("f8", (3,))),
 )
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from alpamayo.types import BoolArray, FloatArray, IntArray, RequestError, Scenario
 from sim.actors.lamps import braking, reversing
 from sim.config import RigConfig, SimConfig
-from sim.faults import CAMERA_KINDS, CameraFaults, camera_faults
+from sim.faults import CAMERA_KINDS, CameraFaults, camera_faults, faults_of
+from sim.looks import looks_at, stand_up
 from sim.roads.atlas import MapAtlas
 from sim.scene import boxes_of
 from sim.signals import signal_state
@@ -55,19 +56,23 @@ def _flags(state: WorldState) -> IntArray:
 
 
 def faults_now(
-    scenarios: Sequence[Scenario], config: SimConfig, decision: IntArray
+    state: WorldState,
+    rows: IntArray,
+    scenarios: Sequence[Scenario],
+    config: SimConfig,
+    decision: IntArray,
 ) -> dict[int, CameraFaults]:
-    """What is wrong with the cameras of each world at its ``decision`` [B]; only worlds with a
-    fault."""
+    """What is wrong with the cameras of worlds ``rows`` [n] at their ``decision`` [n], by place in
+    ``rows``; only worlds with a fault."""
     rig, found = config.rig, {}
     if rig is not None:
-        for row, scenario in enumerate(scenarios):
-            if any(fault.kind in CAMERA_KINDS for fault in scenario.faults):
-                faults = camera_faults(
-                    scenario.faults, rig, scenario.seed, int(decision[row]), config.decision_s
+        for i, faults in enumerate(faults_of(state, rows, scenarios, config.tick_s)):
+            if any(fault.kind in CAMERA_KINDS for fault in faults):
+                wrong = camera_faults(
+                    faults, rig, scenarios[i].seed, int(decision[i]), config.decision_s
                 )
-                if faults is not None:
-                    found[row] = faults
+                if wrong is not None:
+                    found[i] = wrong
     return found
 
 
@@ -85,9 +90,10 @@ def remember_view(
         _flags(state),
         signal_state(state, state.tick * config.tick_s),
     )
+    everyone = np.arange(len(state))
     stale = [
         (row, c)
-        for row, faults in faults_now(scenarios, config, state.decision).items()
+        for row, faults in faults_now(state, everyone, scenarios, config, state.decision).items()
         for c in np.flatnonzero(faults.decision != state.decision[row])
     ]
     past = (state.seen_ego, state.seen_boxes, state.seen_flags, state.seen_signals)
@@ -153,10 +159,11 @@ class FrameStore:
     ) -> None:
         """Draw the present images of worlds ``rows`` where they belong."""
         ring, decision = self._ring, state.decision[rows]
-        faults = faults_now([scenarios[row] for row in rows], self._config, decision)
-        view = self._view(state, rows, decision, 0, faults)
+        driven = [scenarios[row] for row in rows]
+        faults = faults_now(state, rows, driven, self._config, decision)
+        view = self._view(state, rows, decision, 0, faults, driven)
         self.rig.draw_into(view, ring.images, rows, ring.places())
-        for i, c, image in self._stale(state, rows, decision, faults):
+        for i, c, image in self._stale(state, rows, decision, faults, driven):
             ring.images[rows[i], ring.places()[c]] = image
         ring.tags[rows, ring.place(0)] = decision
 
@@ -164,9 +171,10 @@ class FrameStore:
         self, state: WorldState, rows: IntArray, decision: IntArray, scenarios: Sequence[Scenario]
     ) -> np.ndarray:
         """uint8 [n, C, H, W, 3] images at the starts of ``decision`` [n] of worlds ``rows`` [n]."""
-        faults = faults_now([scenarios[row] for row in rows], self._config, decision)
-        images = self.rig.draw(self._view(state, rows, decision, 0, faults))
-        for i, c, image in self._stale(state, rows, decision, faults):
+        driven = [scenarios[row] for row in rows]
+        faults = faults_now(state, rows, driven, self._config, decision)
+        images = self.rig.draw(self._view(state, rows, decision, 0, faults, driven))
+        for i, c, image in self._stale(state, rows, decision, faults, driven):
             images[i, c] = image
         return images
 
@@ -176,13 +184,15 @@ class FrameStore:
         rows: IntArray,
         decision: IntArray,
         faults: dict[int, CameraFaults],
+        scenarios: Sequence[Scenario],
     ) -> Iterator[tuple[int, int, np.ndarray]]:
         """(row, camera, image) where the cameras of a world do not all show the same decision: each
         needs its own view."""
         for i, wrong in faults.items():
             if (wrong.decision != wrong.decision[0]).any():
                 for c in range(1, self._cameras):
-                    view = self._view(state, rows[[i]], decision[[i]], c, {0: wrong})
+                    one = rows[[i]], decision[[i]]
+                    view = self._view(state, *one, c, {0: wrong}, [scenarios[i]])
                     yield i, c, self.rig.draw(view)[0, c]
 
     def _view(
@@ -192,8 +202,10 @@ class FrameStore:
         decision: IntArray,
         camera: int,
         faults: dict[int, CameraFaults],
+        scenarios: Sequence[Scenario],
     ) -> Any:
-        """What ``camera`` of worlds ``rows`` shows at ``decision``, as the rig takes it."""
+        """What ``camera`` of worlds ``rows``, in which ``scenarios`` run, shows at ``decision``, as
+        the rig takes it."""
         from sim.sensors.rig_view import RigView
 
         config, cameras = self._config, self._cameras
@@ -225,7 +237,9 @@ class FrameStore:
             turned_deg[i] = np.degrees(wrong.yaw_rad)
             dirt_seed[i] = (wrong.dirt_seed >> np.uint64(1)).astype(np.int64)
         z_m, pitch_rad = self._ground(state, rows, route_s)
-        map_id, glare = state.map_id[rows], state.glare[rows]
+        looks = looks_at(state, rows, scenarios, time_s, config.tick_s)
+        stand_up(boxes, state, rows, scenarios, time_s, config.tick_s)
+        map_id, glare = state.map_id[rows], looks["glare"]
         sun_heading = np.zeros(len(rows))
         if glare.any():  # it stands low over where the route leads at its start
             start = self._atlas.pose(map_id, state.route[rows], state.start_s[rows], 0.0)
@@ -242,10 +256,10 @@ class FrameStore:
             box_reversing=(flags & REVERSING) > 0,
             box_indicator=(flags >> INDICATOR_SHIFT) - 1,
             signal_state=signals,
-            light=state.light[rows],
-            fog_m=state.fog_m[rows],
-            rain=state.rain[rows],
-            snow=state.snow[rows],
+            light=looks["light"],
+            fog_m=looks["fog_m"],
+            rain=looks["rain"],
+            snow=looks["snow"],
             glare=glare,
             sun_heading=sun_heading,
             texture_seed=state.texture_seed[rows],

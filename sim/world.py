@@ -21,11 +21,11 @@ from sim.actors.bodies import scratch
 from sim.actors.logs import LogArena
 from sim.compile import ensure_compiled
 from sim.config import SimConfig
-from sim.faults import observed_state
+from sim.faults import faults_of, observed_state
 from sim.judge import TALLY, start_tally, to_signals
 from sim.latency import adopt_all, expected_ticks, latency_ticks, queue_slots
 from sim.params import params_of, whole_ticks
-from sim.placement import Placement
+from sim.placement import Placement, event_records
 from sim.privileged import PrivilegedWorlds
 from sim.roads.atlas import shared_roads
 from sim.scene import SceneFrame, scene_of
@@ -74,7 +74,7 @@ class WorldBatch:
                     f"(sim.max_actors) with its traffic, got {counts[-1]}"
                 )
         actors = max(counts)
-        events = max([1, *(len(s.events) for s in scenarios)])
+        events = max([1, *(event_records(s) for s in scenarios)])
         actions = max([1, *(sum(len(e.actions) for e in s.events) for s in scenarios)])
         if known is not None:
             actors, events = max(actors, known.actors), max(events, known.events)
@@ -176,7 +176,7 @@ class WorldBatch:
         """
         rows = self._rows(rows)
         state, config = self.state, self.config
-        faults = [self.scenarios[row].faults for row in rows]
+        faults = faults_of(state, rows, [self.scenarios[row] for row in rows], config.tick_s)
         history, speed = observed_state(state, rows, faults, config.tick_s)
         if config.rig is None:
             frames = np.zeros((len(rows), 0, 0, 0, 3), dtype=np.uint8)
@@ -233,10 +233,11 @@ class WorldBatch:
         if bad.any():
             raise ValueError(f"actions: world {bad.argmax()}: expected finite numbers")
         remember_view(state, active, self.scenarios, self.config)
+        everyone = np.arange(self.num_worlds)
+        faults = faults_of(state, everyone, self.scenarios, self.config.tick_s)
         due = state.tick + latency_ticks(
-            self.config, state.seed, state.decision, [s.faults for s in self.scenarios],
-            self.time_s, latency_s,
-        )  # fmt: skip
+            self.config, state.seed, state.decision, faults, self.time_s, latency_s
+        )
         begin_decisions(state.worlds, plans, state.queue, state.queue_due, due)
 
     def new_tally(self) -> np.ndarray:

@@ -204,7 +204,7 @@ def test_a_recording_that_is_no_text_is_refused(write: Write, tmp_path: Path) ->
         ("lane: 1, ahead_m: 9, size_m: [1, 2]", "36: actors.0.size_m: expected at least 3 items"),
         (
             "lane: 1, ahead_m: 9, size_m: [1, 2, 0]",
-            "51: actors.0.size_m.2: expected a number of at least 0.05 and at most 30, got 0",
+            "51: actors.0.size_m.2: expected a number of at least 0.05 and at most 30 m, got 0 m",
         ),
         ("oncoming: 1, ahead_m: 9", "15: actors.0.oncoming: the road has no oncoming lane 1"),
         ("lane: 1, oncoming: 0, ahead_m: 9", "5: actors.0: expected exactly one of lane, oncoming"),
@@ -251,7 +251,7 @@ def test_a_recording_that_is_no_text_is_refused(write: Write, tmp_path: Path) ->
         ),
         (
             "lane: 1, ahead_m: 9, reversing: true, speed_mps: 2",
-            "36: actors.0.reversing: needs speed_mps below 0, got 2",
+            "36: actors.0.reversing: needs speed_mps below 0 m/s, got 2 m/s",
         ),
         (
             "lane: 1, ahead_m: 9, reversing: true, speed_mps: -2, behaviour: idm",

@@ -86,7 +86,7 @@ def test_a_good_file_loads(write: Write) -> None:
         (
             "{uniform: [10, 12]}",
             "{uniform: [10, 62]}",
-            "9:16: ego.speed_mps: expected a number of at least 0 and at most 60",
+            "9:16: ego.speed_mps: expected a number of at least 0 and at most 60 m/s, got 6",
         ),
         (
             "{uniform: [10, 12]}",
@@ -113,7 +113,7 @@ def test_a_good_file_loads(write: Write) -> None:
         (
             "kind: straight, lanes: 2",
             "kind: curve, radius_m: 10",
-            "8:21: road.radius_m: a curve needs at least 12 either way, got 10",
+            "8:21: road.radius_m: a curve needs at least 12 m either way, got 10 m",
         ),
         ("id: base", "id: other", "2:1: id: expected the file's name, "),
     ],

@@ -71,12 +71,12 @@ def test_each_kind_of_road_is_drawn_and_built(
 @pytest.mark.parametrize(
     ("road", "ego", "expected"),
     [
-        ("kind: crest", "lane: 0", "5:1: road.rise_m: expected above 0 to 9.17 for this length"),
+        ("kind: crest", "lane: 0", "5:1: road.rise_m: expected above 0 to 9.17 m for this length"),
         ("kind: exit, rise_m: 2", "lane: 0", "5:20: road.rise_m: only a crest rises; kind is exit"),
         (
             "kind: exit, length_m: 150",
             "lane: 0",
-            "5:20: road.length_m: an exit needs at least 200, got 150",
+            "5:20: road.length_m: an exit needs at least 200 m, got 150 m",
         ),
         (
             "kind: lane_drop, lanes: 1",
@@ -91,17 +91,17 @@ def test_each_kind_of_road_is_drawn_and_built(
         (
             "kind: s_curve, radius_m: 60, length_m: 150",
             "lane: 0",
-            "5:37: road.length_m: an s-curve of this radius needs at least 180, got 150",
+            "5:37: road.length_m: an s-curve of this radius needs at least 180 m, got 150 m",
         ),
         (
             "kind: curve, radius_m: 40",
             "lane: 0",
-            "5:1: road.length_m: a curve of this radius closes its circle beyond 244, got 320",
+            "5:1: road.length_m: a curve of this radius closes its circle beyond 244 m, got 320 m",
         ),
         (
             "kind: roundabout, radius_m: 12",
             "path: south_north",
-            "5:26: road.radius_m: expected 14 to 60 for a roundabout, got 12",
+            "5:26: road.radius_m: expected 14 to 60 m for a roundabout, got 12 m",
         ),
         (
             "kind: t_junction, lanes: 2",

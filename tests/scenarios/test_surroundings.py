@@ -96,7 +96,7 @@ def test_signals_may_fail(write: Write) -> None:
         ),
         ("weather: {rain: 2}", "8:11: weather.rain: expected a number of at least 0 and at most 1"),
         ("weather: {fog: 20}", "8:11: weather.fog: unknown key; did you mean fog_m?"),
-        ("weather: {fog_m: $p}", "8:11: weather.fog_m: expected a number of at least 5, got 4"),
+        ("weather: {fog_m: $p}", "8:11: weather.fog_m: expected a number of at least 5 m, got 4 m"),
         (
             "weather: {friction: 0}",
             "8:11: weather.friction: expected a number of at least 0.05 and at most 1.5, got 0",
@@ -107,7 +107,7 @@ def test_signals_may_fail(write: Write) -> None:
         ),
         (
             "weather: {patches: [{from_m: 5, to_m: $p, friction: 0.2}]}",
-            "8:33: weather.patches.0.to_m: expected to_m above from_m, 5, got 4",
+            "8:33: weather.patches.0.to_m: expected to_m above from_m, 5 m, got 4 m",
         ),
         (
             "weather: {patches: [{from_m: 5, to: 9, friction: 0.2}]}",
@@ -129,7 +129,7 @@ def test_signals_may_fail(write: Write) -> None:
         ),
         (
             "faults: [{kind: frozen, start_s: 5, end_s: $p}]",
-            "8:37: faults.0.end_s: expected more than start_s, 5, got 4",
+            "8:37: faults.0.end_s: expected more than start_s, 5 s, got 4 s",
         ),
         (
             "signals: {mode: broken}",

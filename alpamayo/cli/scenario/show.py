@@ -94,10 +94,7 @@ def _print_document(document: ScenarioDocument, scenario: Any) -> None:
         table = new_table(f"\nevents (seed {scenario.seed})", "actor", "when", "does")
         for e in scenario.events:
             does = "; ".join(_action(action) for action in e.actions)
-            when = f"{e.trigger.kind} {as_text(e.trigger.value)}"
-            if e.trigger.kind == "after":
-                when = f"{when} s of event {e.trigger.event}"
-            table.add_row(e.actor or "(world)", when, does)
+            table.add_row(e.actor or "(world)", _when(e.trigger), does)
         console.print(table)
 
 
@@ -108,7 +105,26 @@ def _distribution(spec: Any) -> str:
     return ", ".join(f"{name} {value}" for name, value in parts.items())
 
 
+def _when(trigger: Any, whole: int = -1) -> str:
+    """A trigger, or the part number ``whole`` of it, in words."""
+    one = trigger if whole < 0 else trigger.parts[whole]
+    if one.kind in ("all", "any"):
+        parts = [_when(trigger, n) for n, part in enumerate(trigger.parts) if part.whole == whole]
+        return f"{one.kind} of ({'; '.join(parts)})"
+    when = f"{one.kind} {as_text(one.value)}"
+    if one.kind == "after":
+        return f"{when} s of event {one.event}"
+    about = getattr(one, "actor", "")
+    return f"{when} ({about})" if about else when
+
+
 def _action(action: Any) -> str:
+    if action.kind == "weather":
+        changes = vars(action.weather).items()
+        told = ", ".join(f"{name} {as_text(v)}" for name, v in changes if v is not None)
+        return f"weather {told}"
+    if action.kind == "speed" and action.in_s > 0.0:
+        return f"speed {as_text(action.speed_mps)} in {as_text(action.in_s)} s"
     fields = {
         "speed": ("speed_mps", "accel_mps2"),
         "offset": ("d_m", "lateral_mps"),
@@ -119,6 +135,8 @@ def _action(action: Any) -> str:
         "friction": ("value",),
         "indicator": ("value",),
         "stand": ("speed_mps",),
+        "follow": ("path", "lateral_mps"),
+        "patch": ("patch",),
     }
     values = ", ".join(f"{n} {as_text(getattr(action, n))}" for n in fields.get(action.kind, ()))
     return f"{action.kind} {values}".strip()
