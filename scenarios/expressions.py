@@ -122,11 +122,6 @@ def is_reference(node: ast.Name) -> bool:
     return node.id.startswith(_PREFIX)
 
 
-def is_reference(node: ast.Name) -> bool:
-    """Whether a node of ``Expression.tree`` is a parameter (else: a function)."""
-    return node.id.startswith(_PREFIX)
-
-
 def reference_of(node: ast.Name) -> str:
     """Name of the parameter that a node of ``Expression.tree`` refers to."""
     return node.id[len(_PREFIX) :]
