@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
     problems: list[LocatedProblem] = []
     for file in files:
         problems += _problems_of(file)
+    problems = list(dict.fromkeys(problems))  # a base and its twins share theirs
     if args.json:
         print_json({"files": len(files), "problems": [problem.as_dict() for problem in problems]})
     else:
