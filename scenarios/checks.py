@@ -11,7 +11,7 @@ from typing import Any
 
 from scenarios.chances import Chances
 from scenarios.evaluate import DrawError
-from scenarios.parameters import draw_parameters, parameters_at, unmet_constraints
+from scenarios.parameters import draw_parameters, parameters_at, stable_hash, unmet_constraints
 from scenarios.places import check_start
 from scenarios.quantities import near
 from scenarios.roads import BY_LANES, CROSSINGS, path_names, unknown_path
@@ -20,7 +20,7 @@ from scenarios.schema import Distribution, ScenarioDocument
 from scenarios.schema_actors import ACTIONS_OF_WORLD, TRIGGERS_OF_ACTOR, Action
 from scenarios.yaml_tree import Loc, Problem, Tree
 
-PROBED_SEEDS = 24
+PROBED_CORNERS, PROBED_SEEDS = 12, 10
 _REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _PROSE = ("description", "sources", "tags", "id", "family", "extends")
 
@@ -46,7 +46,10 @@ def check_draws(document: ScenarioDocument) -> list[Problem]:
     drawn = [name for name, spec in document.parameters.items() if isinstance(spec, Distribution)]
     low, high = 1e-9, 1.0 - 1e-9
     corners = [dict.fromkeys(drawn, low), dict.fromkeys(drawn, high), dict.fromkeys(drawn, 0.5)]
-    corners += [{**dict.fromkeys(drawn, 0.5), name: q} for name in drawn for q in (low, high)]
+    corners += [
+        {name: high if stable_hash(name) >> k & 1 else low for name in drawn}
+        for k in range(PROBED_CORNERS)
+    ]
     chances = Chances(document)
     for number in range(len(corners) + PROBED_SEEDS):
         try:

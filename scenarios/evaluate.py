@@ -50,10 +50,13 @@ class Evaluator:
 
     def values(self, model: Strict, loc: Loc) -> dict[str, Any]:
         """Field name -> value, for the fields that have a rule; lists become tuples."""
-        out: dict[str, Any] = {}
-        for name, rule in _rules(type(model)):
-            raw = getattr(model, name)
-            out[name] = None if raw is None else self.value(raw, rule, (*loc, name))
+        known = model._known
+        if known is None:
+            known = model._known = _known(model)
+        fixed, drawn = known
+        out = dict(fixed)
+        for name, raw, rule in drawn:
+            out[name] = self.value(raw, rule, (*loc, name))
         return out
 
     def value(self, raw: Any, rule: Rule, loc: Loc) -> Any:
@@ -89,9 +92,8 @@ class Evaluator:
         except ExpressionError as error:
             self.refuse(loc, str(error))
             return 0
-        reason = rule.complaint(value, unit_at(loc)) if isinstance(raw, str) else None
-        if reason:
-            self.refuse(loc, reason)
+        if isinstance(raw, str) and rule.complaint(value):
+            self.refuse(loc, rule.complaint(value, unit_at(loc)) or "")
             return 0
         return round(value) if rule.integer else float(value)
 
@@ -129,6 +131,22 @@ def unit_at(loc: Loc) -> str:
 class _Known(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         raise ExpressionError(f"unknown parameter ${name}{near(name, self)}")
+
+
+def _known(model: Strict) -> tuple[dict[str, Any], list[tuple[str, Any, Rule]]]:
+    """The fields of a model that are the same in every draw, and those to evaluate."""
+    fixed: dict[str, Any] = {}
+    drawn = []
+    for name, rule in _rules(type(model)):
+        raw = getattr(model, name)
+        if isinstance(rule, Number) and type(raw) in (int, float):
+            fixed[name] = round(raw) if rule.integer else float(raw)
+        elif raw is None or (isinstance(rule, Text) and isinstance(raw, str) and raw[:1] != "$"):
+            fixed[name] = raw
+        else:
+            fixed[name] = None
+            drawn.append((name, raw, rule))
+    return fixed, drawn
 
 
 @lru_cache(maxsize=64)

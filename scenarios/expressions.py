@@ -45,6 +45,8 @@ class Expression:
     text: str
     names: tuple[str, ...]
     tree: ast.expr
+    compute: Callable[[Mapping[str, Any]], float]
+    """The value, unchecked."""
 
     @property
     def reference(self) -> str | None:
@@ -56,7 +58,7 @@ class Expression:
         ...).
         """
         try:
-            result = float(_walk(self.tree, parameters))
+            result = float(self.compute(parameters))
         except (ZeroDivisionError, OverflowError, ValueError) as error:
             if isinstance(error, ExpressionError):
                 raise
@@ -91,7 +93,7 @@ def parse(text: str) -> Expression:
     """Parse once; raises ExpressionError that says what is allowed."""
     names, tree = _read(text, 'a number or arithmetic on $parameters, such as "$gap_m + 5"')
     _check(tree, text, 0)
-    return Expression(text, names, tree)
+    return Expression(text, names, tree, _compute(tree))
 
 
 @lru_cache(maxsize=1024)
@@ -161,22 +163,32 @@ def _check(node: ast.expr, text: str, depth: int) -> None:
         _check(child, text, depth + 1)
 
 
-def _walk(node: ast.expr, parameters: Mapping[str, Any]) -> float:
+def _compute(node: ast.expr) -> Callable[[Mapping[str, Any]], Any]:
+    """A function of the parameters for a checked tree: closures, put together once."""
     if isinstance(node, ast.Constant):
-        return node.value  # type: ignore[return-value]
+        constant = node.value
+        return lambda parameters: constant
     if isinstance(node, ast.Name):
         name = reference_of(node)
-        value = parameters[name]
-        if isinstance(value, str):
-            raise ExpressionError(f"parameter {name} is text ({value}), expected a number")
-        return value
+        return lambda parameters: _number_of(name, parameters[name])
     if isinstance(node, ast.BinOp):
-        return _BINARY[type(node.op)](_walk(node.left, parameters), _walk(node.right, parameters))
+        work = _BINARY[type(node.op)]
+        left, right = _compute(node.left), _compute(node.right)
+        return lambda parameters: work(left(parameters), right(parameters))
     if isinstance(node, ast.UnaryOp):
-        value = _walk(node.operand, parameters)
-        return -value if isinstance(node.op, ast.USub) else value
+        inner = _compute(node.operand)
+        if isinstance(node.op, ast.UAdd):
+            return inner
+        return lambda parameters: -inner(parameters)
     assert isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    return _FUNCTIONS[node.func.id][0](*(_walk(child, parameters) for child in node.args))
+    function, parts = _FUNCTIONS[node.func.id][0], [_compute(child) for child in node.args]
+    return lambda parameters: function(*(part(parameters) for part in parts))
+
+
+def _number_of(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        raise ExpressionError(f"parameter {name} is text ({value}), expected a number")
+    return value
 
 
 # Comparisons ------------------------------------------------------------------------------
@@ -233,4 +245,4 @@ def _side(node: ast.expr, parameters: Mapping[str, Any]) -> Any:
         return node.value
     if isinstance(node, ast.Name):
         return parameters[reference_of(node)]
-    return _walk(node, parameters)
+    return _compute(node)(parameters)

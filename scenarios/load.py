@@ -92,6 +92,8 @@ def schema_problems(
     error: ValidationError, value: Any, root: type[BaseModel] = ScenarioDocument
 ) -> list[Problem]:
     problems = []
+    from scenarios.migrate import version_hint
+
     for item in error.errors(include_url=False, include_input=True):
         kind, message = item["type"], item["msg"]
         keep_last = kind in ("extra_forbidden", "missing")
@@ -104,6 +106,14 @@ def schema_problems(
             message = "missing"
         elif kind == "literal_error":
             expected = item["ctx"]["expected"].replace("True", "true")
+            if loc == ("schema_version",):
+                problems.append(
+                    Problem(
+                        loc,
+                        f"expected {expected}, got {item['input']}{version_hint(item['input'])}",
+                    )
+                )
+                continue
             words = [word.strip("' ") for word in expected.replace(" or ", ",").split(",")]
             message = f"expected {expected}, got {item['input']}{near(str(item['input']), words)}"
         elif kind in ("too_short", "too_long"):

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic_core import PydanticCustomError, core_schema
 
 from alpamayo.types import ActorKind
@@ -254,6 +254,9 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
     )
+
+    _known: Any = PrivateAttr(default=None)
+    """What ``scenarios.evaluate`` keeps of it from draw to draw."""
 
 
 def exactly_one(model: BaseModel, names: tuple[str, ...]) -> None:

@@ -34,6 +34,7 @@ from scenarios.quantities import (
     Word,
     at_most_one,
     exactly_one,
+    unit_of,
 )
 from scenarios.schema_actors import PLACES, VEHICLES, Actor, Event, Initially, Patch, Style
 
@@ -296,6 +297,13 @@ class ScenarioDocument(Strict):
         return self._tree
 
 
+def _tell_unit(name: str, told: dict[str, Any]) -> None:
+    """Hovering a key tells its unit."""
+    unit = unit_of(name)
+    if unit:
+        told["description"] = " ".join([*told.get("description", "").split(), f"In {unit}."])
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a scenario file, for editors: what ``extends`` can provide
     is optional.
@@ -307,4 +315,7 @@ def json_schema() -> dict[str, Any]:
     schema["required"] = ["schema_version", "id"]
     schema["anyOf"] = [{"required": ["extends"]}, {"required": complete}]
     schema["$defs"]["Road"].pop("required", None)
+    for model in (schema, *schema["$defs"].values()):
+        for name, told in model.get("properties", {}).items():
+            _tell_unit(name, told)
     return schema

@@ -8,6 +8,7 @@ place, so that one reading reports all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ Loc = tuple[str | int, ...]
 MAX_BYTES = 1_000_000
 MAX_NODES = 20_000
 MAX_DEPTH = 30
+_CACHED_BYTES = 50_000
 
 
 @dataclass(frozen=True)
@@ -117,16 +119,32 @@ def read_tree(path: Path, shown_as: str | None = None) -> Tree:
     """
     name = shown_as or str(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise RequestError(f"{name}: expected a file of at most {MAX_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise RequestError(f"{name}: expected UTF-8 text") from None
+        if path.exists() and not path.is_file():
+            raise RequestError(f"{name}: expected a file")
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise RequestError(f"{name}: cannot be read ({error.strerror})") from None
-    tree = parse_tree(text, name)
-    tree.folders[name] = path.resolve().parent
-    return tree
+    if len(data) > MAX_BYTES:
+        raise RequestError(f"{name}: expected a file of at most {MAX_BYTES} bytes")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        raise ScenarioFileError(
+            [LocatedProblem(Mark(name, line, column), "", "expected UTF-8 text")]
+        ) from None
+    tree = _parse_cached(text, name) if len(data) <= _CACHED_BYTES else parse_tree(text, name)
+    value = dict(tree.value) if isinstance(tree.value, dict) else tree.value
+    folders = {name: path.resolve().parent}
+    return Tree(name, value, dict(tree.marks), list(tree.problems), folders)
+
+
+@lru_cache(maxsize=256)
+def _parse_cached(text: str, name: str) -> Tree:
+    """The tree of a text, not to be changed: a base is parsed once for all its twins."""
+    return parse_tree(text, name)
 
 
 def parse_tree(text: str, name: str) -> Tree:

@@ -15,6 +15,8 @@ HELP = "check, list, show, draw from, play and prove scenario files"
 # Subcommand -> its module in this package, in the order of the help.
 COMMANDS: dict[str, str] = {
     "lint": "lint",
+    "migrate": "migrate",
+    "resolve": "resolve",
     "list": "listing",
     "show": "show",
     "sample": "sample",

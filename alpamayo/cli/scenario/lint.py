@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    files = _files(args.paths)
+    files = scenario_files(args.paths)
     problems: list[LocatedProblem] = []
     for file in files:
         problems += _problems_of(file)
@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _files(paths: list[str]) -> list[Path]:
+def scenario_files(paths: list[str]) -> list[Path]:
+    """The files that paths, folders and library ids name."""
     from scenarios.catalog import resolve
 
     files: list[Path] = []
@@ -54,7 +55,7 @@ def _files(paths: list[str]) -> list[Path]:
 def _problems_of(file: Path) -> list[LocatedProblem]:
     from scenarios.load import load_file
     from scenarios.suites import load_suite
-    from scenarios.yaml_tree import ScenarioFileError, read_tree
+    from scenarios.yaml_tree import LocatedProblem, Mark, ScenarioFileError, read_tree
 
     try:
         value = read_tree(file).value
@@ -64,4 +65,7 @@ def _problems_of(file: Path) -> list[LocatedProblem]:
             load_file(file)
     except ScenarioFileError as error:
         return list(error.problems)
+    except RequestError as error:  # not even text: others may still be checked
+        message = str(error).removeprefix(f"{file}: ")
+        return [LocatedProblem(Mark(str(file), 1, 1), "", message)]
     return []
