@@ -7,6 +7,7 @@ place, so that one reading reports all of them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,8 @@ MAX_BYTES = 1_000_000
 MAX_NODES = 20_000
 MAX_DEPTH = 30
 _CACHED_BYTES = 50_000
+_BRACKETS = 100  # open at once
+_SEPARATORS = re.compile(r"[\[\]{},\n]")
 
 
 @dataclass(frozen=True)
@@ -153,21 +156,54 @@ def parse_tree(text: str, name: str) -> Tree:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     yaml = YAML(typ="safe", pure=True)
-    tree = Tree(name, {})
+    tree = Tree(name, None)
+    too_much = _too_much(text, name)
+    if too_much is not None:
+        tree.problems.append(too_much)
+        return tree
     try:
         node = yaml.compose(text)
     except MarkedYAMLError as error:
-        at = error.problem_mark or error.context_mark
-        mark = Mark(name, at.line + 1, at.column + 1) if at else Mark(name, 1, 1)
-        tree.problems.append(LocatedProblem(mark, "", f"expected valid YAML: {error.problem}"))
+        tree.problems.append(_of_text(error, name))
         return tree
     except (YAMLError, RecursionError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        tree.problems.append(LocatedProblem(Mark(name, 1, 1), "", f"expected valid YAML: {reason}"))
+        mark = _mark(text, getattr(error, "position", 0), name)
+        tree.problems.append(LocatedProblem(mark, "", f"expected valid YAML: {reason}"))
         return tree
-    if node is not None:
-        tree.value = _Builder(yaml, tree).build(node, (), ())
+    tree.value = {} if node is None else _Builder(yaml, tree).build(node, (), ())
     return tree
+
+
+def _mark(text: str, position: int, name: str) -> Mark:
+    """The place of a character."""
+    line = text.count("\n", 0, position) + 1
+    return Mark(name, line, position - text.rfind("\n", 0, position))
+
+
+def _too_much(text: str, name: str) -> LocatedProblem | None:
+    """What would keep the parser busy for long: found without parsing."""
+    depth = 0
+    for count, found in enumerate(_SEPARATORS.finditer(text)):
+        sign = found[0]
+        depth += (sign in "[{") - (sign in "]}")
+        if depth > _BRACKETS or count > MAX_NODES:
+            message = "nested too deeply" if depth > _BRACKETS else "too large"
+            return LocatedProblem(_mark(text, found.start(), name), "", message)
+    return None
+
+
+def _of_text(error: Any, name: str) -> LocatedProblem:
+    """What is wrong with the YAML: where it shows, or where what never ends begins."""
+    at, since = error.problem_mark or error.context_mark, error.context_mark
+    message = f"expected valid YAML: {error.problem}"
+    if at is not None and since is not None and since.line != at.line:
+        if "end of stream" in str(error.problem):
+            message, at = f"{message} {error.context}", since
+        else:
+            message = f"{message} ({error.context} that begins on line {since.line + 1})"
+    mark = Mark(name, at.line + 1, at.column + 1) if at else Mark(name, 1, 1)
+    return LocatedProblem(mark, "", message)
 
 
 class _Builder:
