@@ -23,6 +23,10 @@ parameters:
   brake_mps2: {{uniform: [5, 8]}}
   other_lane: 1 - $ego_lane             # follows from another parameter
 
+# Draws that break one of these are drawn again.
+constraints:
+  - $gap_m > $ego_mps
+
 # kind: straight, curve and s_curve (radius_m), crest (rise_m), merge (ramp), exit, lane_drop,
 # junction (signals), t_junction, roundabout, parking_street, or opendrive (file: map.xodr).
 road: {{kind: straight, lanes: 2, length_m: 320, speed_limit_mps: 14}}
@@ -46,15 +50,17 @@ actors:
     driver: hurried                     # timid normal hurried aggressive; else keeps its lane
     probability: 0.5                    # there in half of the draws
 
-# trigger: exactly one of time_s, distance_m, ttc_s, ego_position_m, arrival_s, headway_s,
-# ego_speed_mps, actor_speed_mps, after.
+# trigger: time_s, distance_m, ttc_s, headway_s, arrival_s, ego_position_m, ego_speed_mps,
+# actor_speed_mps, after ...; several of them in all: [...] or any: [...].
 events:
   - id: brake
     actor: lead
-    trigger: {{time_s: 2}}
-    # speed, offset (sideways), react (to idm), lane_change, run_light, open_door, vanish ...
+    trigger: {{any: [{{time_s: 4}}, {{headway_s: 1.2}}]}}
+    # speed, brake, swerve, offset (sideways), lane_change, cross, fall, react (to idm), run_light,
+    # open_door, vanish ...; to the world: signal, weather, friction, sensor_fault, latency
     actions:
-      - speed: {{speed_mps: 0, accel_mps2: $brake_mps2}}
+      - brake: {{decel_mps2: $brake_mps2}}
+      - indicator: hazard
   - actor: lead
     trigger: {{after: {{event: brake, delay_s: 5}}}}
     actions:

@@ -56,7 +56,12 @@ def test_the_starter_file_has_no_squiggles(server: LanguageServer, tmp_path: Pat
         ("severity: S2", "severty: S2", "severty", "Property severty is not allowed."),
         ("severity: S2", "severity: S9", "severity: S9", "Value is not accepted"),
         ("duration_s: 12", "duration_s: 500", "duration_s: 500", ""),
-        ("speed: {speed_mps", "speed: {sped_mps", "sped_mps", "Property sped_mps is not allowed."),
+        (
+            "brake: {decel_mps2",
+            "brake: {decl_mps2",
+            "decl_mps2",
+            "Property decl_mps2 is not allowed.",
+        ),
         ("lanes: 2", "lanes: two", "lanes: two", "Incorrect type"),
     ],
 )
