@@ -170,6 +170,7 @@ def lateral_targets(state: RouteState) -> tuple[FloatArray, FloatArray]:
         [np.ones_like(width, bool), state.left_lanes > 0, state.right_lanes > 0], axis=1
     )
     current = np.round(state.d_m / width)[:, None]
+    exists |= lanes == current  # beside an exit it may have to stay, for now, where no lane leads
     cost = LANE_CHANGE_COST * (lanes != current) + ROUTE_LANE_COST_PER_LANE * np.abs(lanes)
     return lanes * width[:, None], np.where(exists, cost, np.inf)
 

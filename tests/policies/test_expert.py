@@ -151,6 +151,12 @@ def test_lateral_targets_exist_only_where_there_are_lanes() -> None:
     assert np.isfinite(cost).tolist() == [[True, True, False]] and cost[0, 0] < cost[0, 1]
 
 
+def test_where_the_ego_is_it_may_stay_although_no_lane_of_its_route_lies_there() -> None:
+    beside_exit = FakeView([10.0], d_m=3.4, left_lanes=0.0)
+    _, cost = lateral_targets(RouteState.from_view(beside_exit))
+    assert np.isfinite(cost).tolist() == [[True, True, False]]
+
+
 def test_the_cost_prefers_later_crashes_no_crash_and_progress() -> None:
     def forecast(collision: float, progress: float) -> Forecast:
         one = np.full((1, 1), np.inf)
