@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "new": "new",
     "play": "play",
     "prove": "prove",
+    "search": "search",
 }
 
 

@@ -1,0 +1,1 @@
+"""Looking at scenarios: storyboards, contact sheets, coverage, stress search."""

@@ -1,0 +1,142 @@
+"""Stress search on a danger whose failure is a known function of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alpamayo.authoring.proposal import DEFENSIVE, Proposal
+from alpamayo.authoring.search import danger, search, weighted_rate, worst
+from alpamayo.authoring.suite_file import check_suite_path, suite_text
+from alpamayo.metrics import failed_result
+from alpamayo.types import EpisodeResult, RequestError, Scenario
+from scenarios.load import load_document
+from scenarios.suites import load_suite
+
+# cut_in: closing_mps is uniform in [3, 6], gap_m in [9, 14]. Failing above 5.7 and below 9.5 has
+# probability 0.1 * 0.1.
+RATE = 0.01
+
+
+def fails_in_a_corner(scenarios: Sequence[Scenario]) -> list[EpisodeResult]:
+    results = []
+    for scenario in scenarios:
+        values = scenario.parameters
+        margin = max((5.7 - values["closing_mps"]) / 3, (values["gap_m"] - 9.5) / 5)
+        row = replace(failed_result(scenario, "x"), end="timeout", error="")
+        if margin < 0:
+            row = replace(row, end="collision", collision=True, at_fault=True)
+        else:
+            row = replace(row, min_ttc_s=10 * margin, min_gap_m=20 * margin)
+        results.append(row)
+    return results
+
+
+@pytest.mark.slow
+def test_search_finds_failures_several_times_as_often_as_chance_and_estimates_the_rate() -> None:
+    document = load_document("cut_in")
+    found = [search(document, fails_in_a_corner, episodes=480, seed=seed) for seed in range(12)]
+    random = 12 * 480 * RATE
+    assert sum(result.failures for result in found) > 3 * random
+    values = np.array([result.rate.value for result in found])
+    error = values.std(ddof=1) / len(values) ** 0.5
+    assert abs(values.mean() - RATE) < 3 * error and error < 0.25 * RATE
+    assert sum(r.rate.low <= RATE <= r.rate.high for r in found) >= 9
+    # The histogram of both parameters has moved to the corner, the others have not.
+    last = found[0]
+    mass = dict(zip((d.name for d in last.dimensions), last.proposal.masses, strict=True))
+    assert mass["closing_mps"].argmax() == 5 and mass["gap_m"].argmax() == 0
+    assert mass["closing_mps"][5] > 0.4 > mass["front_ahead_m"].max()
+
+
+def test_weights_are_one_over_the_density_and_average_to_one() -> None:
+    rng = np.random.default_rng(3)
+    uniform = Proposal.uniform((np.linspace(0, 1, 5), np.array([0.0, 0.3, 1.0])))
+    points = uniform.draw(1000, rng)
+    assert np.allclose(uniform.density(points), 1.0)
+    elite = points[(points[:, 0] > 0.75) & (points[:, 1] < 0.3)]
+    narrow = uniform.towards(elite, np.ones(len(elite)))
+    drawn = narrow.draw(20_000, rng)
+    inside = (drawn[:, 0] > 0.75) & (drawn[:, 1] < 0.3)
+    assert inside.mean() > 3 * 0.25 * 0.3
+    weights = 1.0 / narrow.density(drawn)
+    assert weights.max() <= 1.0 / DEFENSIVE
+    assert weights.mean() == pytest.approx(1.0, abs=4 * weights.std() / 20_000**0.5)
+    assert (weights * inside).mean() == pytest.approx(0.075, abs=0.003)
+
+
+def test_with_plain_draws_the_interval_is_wilsons() -> None:
+    from alpamayo.stats import wilson_interval
+
+    hit = np.arange(200) < 30
+    plain, wilson = weighted_rate(np.ones(200), hit), wilson_interval(30, 200)
+    assert plain.value == pytest.approx(0.15)
+    assert (plain.low, plain.high) == pytest.approx((wilson.low, wilson.high), abs=1e-3)
+    none = weighted_rate(np.ones(200), np.zeros(200, dtype=bool))
+    expected = wilson_interval(0, 200)
+    assert (none.value, none.high) == pytest.approx((0.0, expected.high))
+
+
+def test_nearer_misses_are_more_dangerous_and_failures_most() -> None:
+    document = load_document("cut_in")
+    from scenarios.sample import sample
+
+    row = replace(failed_result(sample(document, 0), "x"), end="timeout", error="")
+    far, near = replace(row, min_ttc_s=4.0, min_gap_m=9.0), replace(row, min_ttc_s=0.5)
+    hit = replace(row, end="collision", collision=True, at_fault=True)
+    assert danger(far) < danger(near) < danger(hit)
+    assert danger(failed_result(sample(document, 0), "x")) == 0.0  # nothing was learned from it
+
+
+@pytest.mark.parametrize("scenario", ["cut_in", "own.yaml"])
+def test_the_worst_cases_come_back_exactly_from_their_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: str
+) -> None:
+    from scenarios.starter import starter
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text(starter("own"), encoding="utf-8")
+    drive: Callable[[Sequence[Scenario]], list[EpisodeResult]] = (
+        fails_in_a_corner if scenario == "cut_in" else never_fails
+    )
+    result = search(load_document(scenario), drive, episodes=60, rounds=3)
+    cases = worst(result, 5)
+    (tmp_path / "suites").mkdir()
+    path = tmp_path / "suites" / "mine_heldout.yaml"
+    check_suite_path(path, "heldout")
+    path.write_text(suite_text(cases, path, scenario, 'with "quotes"', "heldout"))
+    drawn = load_suite(path).draw(len(cases))
+    assert drawn == [case.scenario for case in cases]
+
+
+def never_fails(scenarios: Sequence[Scenario]) -> list[EpisodeResult]:
+    return [replace(failed_result(s, "x"), end="timeout", error="") for s in scenarios]
+
+
+def test_episodes_that_could_not_be_run_count_but_are_no_cases() -> None:
+    def breaks(scenarios: Sequence[Scenario]) -> list[EpisodeResult]:
+        return [failed_result(scenario, "no road") for scenario in scenarios]
+
+    result = search(load_document("cut_in"), breaks, episodes=12, rounds=2)
+    assert result.rate.value == pytest.approx(1.0, abs=0.35) and len(result.broken) == 12
+    assert result.failures == 0 and worst(result, 3) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "expected"),
+    [
+        ("worst.yaml", "heldout", "a name that holds heldout"),
+        ("worst_heldout.yaml", "train", "a name without heldout"),
+        ("Worst.yaml", "train", "small letters"),
+        ("nowhere/worst.yaml", "train", "no such folder"),
+    ],
+)
+def test_a_suite_that_could_not_be_loaded_is_not_written(
+    tmp_path: Path, name: str, split: str, expected: str
+) -> None:
+    with pytest.raises(RequestError, match=expected):
+        check_suite_path(tmp_path / name, split)  # type: ignore[arg-type]
