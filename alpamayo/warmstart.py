@@ -1,8 +1,9 @@
 """The warm start as one run: record the expert, train until the validation loss stops falling, keep
 the best weights.
 
-The run directory holds ``policy/`` (the published layout), ``curve.jsonl`` (one line per epoch) and
-``expert.json`` (how the perturbed expert drove the recorded episodes).
+The run directory holds ``policy/`` (the published layout), ``curve.jsonl`` (one line per epoch),
+``expert.json`` (how the perturbed expert drove the recorded episodes) and ``episodes.jsonl`` (one
+line for each of them).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from alpamayo.run_dir import RunDir
     from policies.vlm import NLDModel
 
+EPISODES_FILE = "episodes.jsonl"
 EXPERT_FILE = "expert.json"  # written last: its presence says that the recordings are complete
 
 
@@ -52,6 +54,8 @@ def warmstart(
         record(config, folder)
     expert = json.loads((folder / EXPERT_FILE).read_text(encoding="utf-8"))
     run.write_json(EXPERT_FILE, expert)
+    if (folder / EPISODES_FILE).is_file():  # recordings of an older version have none
+        run.write_text(EPISODES_FILE, (folder / EPISODES_FILE).read_text(encoding="utf-8"))
     data = {name: ImitationData(folder / name) for name in ("train", "validation")}
     say(
         f"{len(data['train'])} training and {len(data['validation'])} validation decisions; "
@@ -114,6 +118,8 @@ def record(config: WarmstartConfig, folder: Path) -> None:
         )
         for name, part in parts.items()
     }
+    rows = (json.dumps(asdict(row), default=float) + "\n" for row in results["train"])
+    (folder / EPISODES_FILE).write_text("".join(rows), encoding="utf-8")
     figures = json.dumps(expert_figures(results["train"]), indent=2)
     (folder / EXPERT_FILE).write_text(figures + "\n", encoding="utf-8")
 

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "play": "play",
     "prove": "prove",
     "search": "search",
+    "coverage": "coverage",
 }
 
 
