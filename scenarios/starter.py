@@ -86,3 +86,39 @@ duration_s: 12
 def starter(family: str) -> str:
     """Text of a new scenario file for ``family``."""
     return STARTER.format(id=family)
+
+
+def starter_from(name: str, base: str, text: str) -> str:
+    """Text of a new scenario that begins as a copy of the library's ``base``, whose file holds
+    ``text``: renamed, and with the starter's comments.
+    """
+    comments = _comments()
+    out = [
+        f"# Begins as a copy of the library's {base}. See it with",
+        f"#   alpamayo scenario lint {name}.yaml",
+        f"#   alpamayo scenario show {name}.yaml",
+    ]
+    for line in text.splitlines():
+        key = line.split(":", 1)[0] if line[:1].isalpha() else ""
+        if line.startswith("# yaml-language-server"):
+            continue  # its path is relative to the library
+        if key in ("id", "family"):
+            line = f"{key}: {name}"
+        out += comments.get(key, [])
+        out.append(line)
+    return "\n".join(out) + "\n"
+
+
+def _comments() -> dict[str, list[str]]:
+    """Top-level key -> the lines of comment before it in the starter."""
+    found: dict[str, list[str]] = {}
+    block: list[str] = []
+    for line in starter("x").splitlines():
+        if line.startswith("#"):
+            block.append(line)
+            continue
+        if line[:1].isalpha() and block:
+            found[line.split(":", 1)[0]] = block
+        block = []
+    found.pop("schema_version", None)  # the head of the file
+    return found

@@ -12,7 +12,8 @@ import html
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,32 @@ _OUTCOMES = {
 }
 
 
-def write_html(path: str | Path, replays: Sequence[Replay], labels: Sequence[str] = ()) -> Path:
+@dataclass(frozen=True)
+class Notes:
+    """What a page shows besides a replay: ``curves`` name -> (values, upper end) at ``time_s`` [N],
+    ``marks`` (time_s, letter, text) of what happened."""
+
+    time_s: Sequence[float] = ()
+    curves: Mapping[str, tuple[Sequence[float], float]] = field(default_factory=dict)
+    marks: Sequence[tuple[float, str, str]] = ()
+
+
+def write_html(
+    path: str | Path,
+    replays: Sequence[Replay],
+    labels: Sequence[str] = (),
+    notes: Sequence[Notes] = (),
+) -> Path:
     """Write the page atomically; two replays (before, after) must be of the same scenario and
     seed.
     """
-    return write_whole(path, render_html(replays, labels))
+    return write_whole(path, render_html(replays, labels, notes))
 
 
-def render_html(replays: Sequence[Replay], labels: Sequence[str] = ()) -> str:
-    """The page's text."""
+def render_html(
+    replays: Sequence[Replay], labels: Sequence[str] = (), notes: Sequence[Notes] = ()
+) -> str:
+    """The page's text; ``notes``: one per replay, or none."""
     if len(replays) not in (1, 2):
         raise RequestError(f"expected one replay or two, got {len(replays)}")
     scenarios = [r.header.scenario for r in replays]
@@ -61,7 +79,10 @@ def render_html(replays: Sequence[Replay], labels: Sequence[str] = ()) -> str:
         "title": title,
         "subtitle": f"{scenario.family}{twin}, {scenario.road.kind} road",
         "settings": _settings(replays),
-        "replays": [_replay_data(r, n) for r, n in zip(replays, names, strict=True)],
+        "replays": [
+            _replay_data(r, n) | _notes_data(told)
+            for r, n, told in zip(replays, names, notes or [Notes()] * len(replays), strict=True)
+        ],
     }
     packed = zlib.compress(json.dumps(data, separators=(",", ":"), allow_nan=False).encode(), 9)
     page = _TEMPLATE.read_text(encoding="utf-8")
@@ -126,6 +147,21 @@ def _replay_data(replay: Replay, label: str) -> dict[str, Any]:
         "decodeMs": _rounded(columns["decode_ms"], 2),
         "trace": _trace(columns),
         "images": [base64.b64encode(i).decode("ascii") for i in images if i is not None],
+    }
+
+
+def _notes_data(notes: Notes) -> dict[str, Any]:
+    time_s = _rounded(np.asarray(notes.time_s), 2)
+    return {
+        "curves": [
+            {
+                "name": name,
+                "top": top,
+                "points": list(zip(time_s, _rounded(np.minimum(values, top), 3), strict=True)),
+            }
+            for name, (values, top) in notes.curves.items()
+        ],
+        "marks": [{"time": t, "letter": letter, "text": text} for t, letter, text in notes.marks],
     }
 
 

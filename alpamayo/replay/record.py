@@ -118,7 +118,7 @@ def record_episode(
     from sim.world import WorldBatch
 
     world = WorldBatch([log.scenario], sim_config)
-    recorder = _Recorder(sim_config)
+    recorder = Recorder(sim_config)
     recorder.frame(world)
     for action in log.actions:
         world.step(action[None])
@@ -161,7 +161,7 @@ def _stack_rewards(log: EpisodeLog) -> npt.NDArray[np.float32]:
     return np.stack(list(log.rewards.values()), axis=1).astype(np.float32)
 
 
-class _Recorder:
+class Recorder:
     """Collects one row of every column per frame of a world of size 1."""
 
     def __init__(self, sim_config: SimConfig) -> None:

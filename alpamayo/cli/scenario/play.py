@@ -60,5 +60,5 @@ def run(args: argparse.Namespace) -> int:
     for r in results:
         if r.error:
             print(f"seed {r.seed}: {r.error}")
-    print(f"next: alpamayo scenario show {args.file} --seed {args.seed} --png storyboard.png")
+    print(f"next: alpamayo scenario show {args.file} --seed {args.seed}")
     return 0
