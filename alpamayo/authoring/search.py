@@ -91,6 +91,7 @@ def search(
     proposal = Proposal.uniform(tuple(d.edges for d in space))
     cases: list[Case] = []
     told = []
+    plain = 0.0
     for number in range(rounds):
         count = episodes * (number + 1) // rounds - episodes * number // rounds
         drawn = sampler.draw(proposal, count)
@@ -102,9 +103,12 @@ def search(
         cases += fresh
         told.append((len(fresh), sum(case.failed for case in fresh)))
         progress(len(cases))
+        plain += proposal.defensive * len(fresh)
         proposal = _next(proposal, cases)
     first = cases[: told[0][0]]
-    return SearchResult(tuple(cases), tuple(told), _rate(cases), _rate(first), space, proposal)
+    return SearchResult(
+        tuple(cases), tuple(told), _rate(cases, plain), _rate(first, len(first)), space, proposal
+    )
 
 
 class _Sampler:
@@ -159,28 +163,29 @@ def _next(proposal: Proposal, cases: Sequence[Case]) -> Proposal:
     return proposal.towards(points, np.array([cases[i].weight for i in elite]))
 
 
-def _rate(cases: Sequence[Case]) -> Interval:
+def _rate(cases: Sequence[Case], plain: float) -> Interval:
     """Weighted share of failures, and Wilson's interval at the effective number of episodes.
 
     Episodes that could not be run count as failures, so that nothing hides.
     """
     weights = np.array([case.weight for case in cases])
     hit = np.array([is_failure(case.result) for case in cases])
-    return weighted_rate(weights, hit)
+    return weighted_rate(weights, hit, plain)
 
 
-def weighted_rate(weights: FloatArray, hit: FloatArray) -> Interval:
+def weighted_rate(weights: FloatArray, hit: FloatArray, plain: float | None = None) -> Interval:
     """Mean of ``weights`` [N] where ``hit`` [N], unbiased if the weights' expectation is 1.
 
     The interval is Wilson's for the number of plain draws that would have the estimate's variance;
-    without a hit, for the count over the largest weight. Simulated on constructed cases it covers
-    the truth in 92 to 97 % of searches at 600 episodes; below 1 % and with fewer episodes in less.
+    without a hit, for the ``plain`` ones among them (default: all / largest weight). Simulated on
+    constructed cases it covers the truth in 92 to 97 % of searches at 600 episodes, in fewer with
+    fewer episodes or failures below 1 %.
     """
     value = float(np.mean(weights * hit))
     count = len(weights)
     capped = min(value, 1.0)
     if value <= 0.0:
-        effective = count / float(weights.max())
+        effective = count / float(weights.max()) if plain is None else plain
     else:
         variance = float(np.var(weights * hit, ddof=1)) / count if count > 1 else math.inf
         effective = capped * (1.0 - capped) / variance if variance > 0.0 else float(count)

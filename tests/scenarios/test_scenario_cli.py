@@ -40,6 +40,15 @@ def test_lint_reports_all_files_and_exits_1(
         ["new", "Bad-Name"],
         ["new", "cut_in"],
         ["show", "cut_in", "--png", "board.jpg"],
+        ["show", "cut_in", "--html", "page.txt"],
+        ["show", "cut_in", "--policy", "nobody"],
+        ["sample", "cut_in", "--png", "draws.gif"],
+        ["new", "mine", "--from", "cut_inn"],
+        ["search", "cut_in", "--split", "later"],
+        ["search", "cut_in", "--out", "worst.yaml"],
+        ["search", "cut_in", "--policy", "nobody"],
+        ["search", "cut_in", "-n", "0"],
+        ["coverage", "nowhere"],
         ["play", "cut_in", "--policy", "nobody"],
         ["schema", "--write", "/nonexistent/x.json"],
     ],
@@ -77,7 +86,7 @@ def test_list_and_show_print_what_there_is(capsys: pytest.CaptureFixture[str]) -
     assert {"train", "heldout"} <= {s["id"] for s in listed["suites"]}
     assert main(["scenario", "show", "cut_in", "--json"]) == 0
     assert _json(capsys)["sample"]["id"] == "cut_in"
-    assert main(["scenario", "show", "cut_in"]) == 0
+    assert main(["scenario", "show", "cut_in", "--summary"]) == 0
     assert "closing_mps" in capsys.readouterr().out
 
 
@@ -103,10 +112,44 @@ def test_play_tells_how_each_seed_ended(capsys: pytest.CaptureFixture[str]) -> N
     assert "timeout" in capsys.readouterr().out
 
 
-def test_show_writes_a_storyboard(tmp_path: Path) -> None:
-    import cv2
+def test_show_writes_a_storyboard_and_a_page_here_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["scenario", "show", "left_turn_across_path", "--seed", "3"]) == 0
+    assert "driven by constant_speed" in capsys.readouterr().out
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"left_turn_across_path-3.png", "left_turn_across_path-3.html"}
+    assert (
+        main(["scenario", "show", "cut_in", "--policy", "expert", "--png", "b.png", "--json"]) == 0
+    )
+    told = _json(capsys)
+    assert (told["png"], told["html"], told["policy"]) == ("b.png", None, "expert")
+    assert main(["scenario", "show", "cut_in", "--summary"]) == 0
+    assert main(["scenario", "show", "cut_in", "--json"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == names | {"b.png"}
 
-    out = tmp_path / "board.png"
-    assert main(["scenario", "show", "left_turn_across_path", "--png", str(out)]) == 0
-    image = cv2.imread(str(out))
-    assert image is not None and image.shape[2] == 3 and image.std() > 10
+
+def test_sample_writes_a_contact_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "draws.png"
+    words = ["scenario", "sample", "cut_in", "--png", str(out)]
+    assert main([*words, "-n", "2"]) == 0 and out.stat().st_size > 10_000
+    assert "driven by constant_speed" in capsys.readouterr().out
+    assert main([*words, "-n", "65"]) == 2
+    assert "at most 64 draws" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("base", ["cut_in", "cut_in_nominal", "occluded_pedestrian", "roundabout"])
+def test_new_begins_from_any_scenario_of_the_library(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scenarios.load import load_document
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["scenario", "new", "mine", "--from", base]) == 0
+    mine, theirs = load_document("mine.yaml"), load_document(base)
+    assert mine.id == "mine" and mine.parameters == theirs.parameters
+    assert (mine.road, mine.ego, mine.actors) == (theirs.road, theirs.ego, theirs.actors)
+    text = Path("mine.yaml").read_text()
+    assert f"copy of the library's {base}" in text
+    assert theirs.extends or "# Drawn anew for every seed" in text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alpamayo.cli.scenario.common import (
     add_file_and_seed,
@@ -14,7 +16,12 @@ from alpamayo.cli.scenario.common import (
     new_table,
     print_json,
 )
-from alpamayo.types import RequestError
+from alpamayo.types import RequestError, Scenario
+
+if TYPE_CHECKING:
+    from scenarios.schema import ScenarioDocument
+
+_ABREAST = 8  # draws that stand beside each other in the table
 
 HELP = "draw scenarios: their parameters as a table, and as a contact sheet"
 
@@ -50,13 +57,24 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(drawn)
         return 0
-    table = new_table(f"{document.id}: {len(drawn)} draws", "seed", *document.parameters, "actors")
-    for scenario in drawn:
-        values = [as_text(value) for value in scenario.parameters.values()]
-        table.add_row(str(scenario.seed), *values, " ".join(a.id for a in scenario.actors))
-    new_console().print(table)
+    _print(document, drawn)
     if args.png:
         print(f"wrote {args.png} (driven by {args.policy})")
     else:
         print(f"next: alpamayo scenario sample {args.file} -n 16 --png draws.png")
     return 0
+
+
+def _print(document: ScenarioDocument, drawn: Sequence[Scenario]) -> None:
+    """A row per parameter, so that names stay readable however many there are."""
+    console = new_console()
+    console.print(f"{document.id}: {len(drawn)} draws", markup=False)
+    for first in range(0, len(drawn), _ABREAST):
+        part = drawn[first : first + _ABREAST]
+        table = new_table("", "seed", *(str(scenario.seed) for scenario in part))
+        for name in document.parameters:
+            table.add_row(name, *(as_text(scenario.parameters[name]) for scenario in part))
+        for actor in dict.fromkeys(a.id for scenario in part for a in scenario.actors):
+            there = ("there" if any(a.id == actor for a in s.actors) else "-" for s in part)
+            table.add_row(f"actor {actor}", *there)
+        console.print(table)
