@@ -31,10 +31,11 @@ def complaint(document: ScenarioDocument, name: str, value: float | str) -> str 
         return f"{document.id} has no such parameter{near(name, known) or ''}"
     if not isinstance(spec, Distribution) or spec.select is not None:
         return "follows from other parameters; fix those"
-    if spec.choice is not None:
-        if value in spec.choice:
+    choice = spec.choice or spec.grid
+    if choice is not None:
+        if value in choice:
             return None
-        return f"expected one of {', '.join(map(str, dict.fromkeys(spec.choice)))}, got {value}"
+        return f"expected one of {', '.join(map(str, dict.fromkeys(choice)))}, got {value}"
     if isinstance(value, str):
         return f"expected a number, got {value}"
     low, high = bounds(spec)

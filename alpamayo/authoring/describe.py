@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from alpamayo.types import Action, EventSpec, Scenario
+from alpamayo.types import Action, Condition, EventSpec, Scenario, Trigger
 
 _UNITS = {
     "time": "s", "distance": "m", "ttc": "s", "ego_position": "m", "arrival": "s", "headway": "s",
@@ -18,6 +18,7 @@ _SHOWN = {
     "speed": ("speed_mps", "accel_mps2"), "offset": ("d_m", "lateral_mps"), "react": ("speed_mps",),
     "open_door": ("value", "lateral_mps"), "signal": ("mode",), "friction": ("value",),
     "lane_change": ("value", "lateral_mps"), "indicator": ("value",), "stand": ("speed_mps",),
+    "follow": ("path", "lateral_mps"), "patch": ("patch",), "weather": ("weather",),
 }  # fmt: skip
 
 
@@ -34,26 +35,26 @@ def as_text(value: Any) -> str:
 
 def trigger_text(event: EventSpec) -> str:
     """``distance 10.9 m``, ``2 s after event 0``, ``all of (time 1 s, distance 5 m)``."""
-    trigger = event.trigger
-    if trigger.kind in ("all", "any"):
-        parts = getattr(trigger, "parts", ())
-        inner = ", ".join(
-            _condition(part.kind, part.value, part.event)
-            for part in parts
-            if part.kind not in ("all", "any")
-        )
-        return f"{trigger.kind} of ({inner})"
-    return _condition(trigger.kind, trigger.value, trigger.event)
+    return _part(event.trigger, -1)
 
 
-def _condition(kind: str, value: float, event: int) -> str:
-    if kind == "after":
-        return f"{as_text(value)} s after event {event}"
-    return f"{kind} {as_text(value)} {_UNITS.get(kind, '')}".strip()
+def _part(trigger: Trigger, number: int) -> str:
+    """The trigger (-1), or part ``number`` of it."""
+    one = trigger if number < 0 else trigger.parts[number]
+    if one.kind in ("all", "any"):
+        inner = [_part(trigger, n) for n, part in enumerate(trigger.parts) if part.whole == number]
+        return f"{one.kind} of ({', '.join(inner)})"
+    if one.kind == "after":
+        return f"{as_text(one.value)} s after event {one.event}"
+    told = f"{one.kind} {as_text(one.value)} {_UNITS.get(one.kind, '')}".strip()
+    about = one.actor if isinstance(one, Condition) else ""
+    return f"{told} of {about}" if about else told
 
 
 def action_text(action: Action) -> str:
     """``speed 9.7 m/s, 3 m/s2``: the fields that matter for its kind, else those that are set."""
+    if action.kind == "speed" and action.in_s > 0.0:
+        return f"speed {as_text(action.speed_mps)} m/s in {as_text(action.in_s)} s"
     shown = _SHOWN.get(action.kind)
     if shown is None:
         plain = Action(action.kind)

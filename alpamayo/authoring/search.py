@@ -20,12 +20,15 @@ from alpamayo.authoring.space import Dimension, dimensions, values_at
 from alpamayo.metrics import is_failure
 from alpamayo.stats import Z_95, Interval
 from alpamayo.types import EpisodeResult, FloatArray, RequestError, Scenario
+from scenarios.parameters import unmet_constraints
 from scenarios.pins import Pins, pinned
 from scenarios.schema import ScenarioDocument
 from scenarios.splits import SEEDS, Split
 
 BINS = 6
 _ELITE = 0.2  # share of all episodes so far that draws the proposal
+
+_MOST_TRIES = 200  # draws per wanted episode until the constraints count as out of reach
 
 Drive = Callable[[Sequence[Scenario]], Sequence[EpisodeResult]]
 
@@ -107,7 +110,12 @@ def search(
         proposal = _next(proposal, cases)
     first = cases[: told[0][0]]
     return SearchResult(
-        tuple(cases), tuple(told), _rate(cases, plain), _rate(first, len(first)), space, proposal
+        tuple(cases),
+        tuple(told),
+        _rate(cases, plain, bool(document.constraints)),
+        _rate(first, len(first), bool(document.constraints)),
+        space,
+        proposal,
     )
 
 
@@ -130,17 +138,33 @@ class _Sampler:
         """(point, drawn parameters, scenario, importance weight)."""
         from scenarios.sample import sample
 
-        points = proposal.draw(count, self.rng)
-        weights = 1.0 / proposal.density(points)
         out: list[tuple[FloatArray, Pins, Scenario, float]] = []
-        for point, weight in zip(points, weights, strict=True):
-            names = [d.name for d in self.space]
-            values = values_at(self.document, dict(zip(names, point.tolist(), strict=True)))
-            pins = {name: values[name] for name in names}
+        tried = 0
+        while len(out) < count:
+            if tried >= _MOST_TRIES * count:
+                raise RequestError(
+                    f"{self.document.id}: {tried} draws met the constraints only {len(out)} times: "
+                    "expected parameters that meet them more often"
+                )
+            (point,) = proposal.draw(1, self.rng)
+            tried += 1
+            pins = self._pins(point)
+            if pins is None:
+                continue
             scenario = sample(pinned(self.document, pins), self._next_seed)
             self._next_seed -= 1
-            out.append((point, pins, scenario, float(weight)))
-        return out
+            out.append((point, pins, scenario, float(1.0 / proposal.density(point[None])[0])))
+        # A sum over what was kept stands for the mean over what was tried.
+        share = count / tried
+        return [(point, pins, scenario, w * share) for point, pins, scenario, w in out]
+
+    def _pins(self, point: FloatArray) -> Pins | None:
+        """The drawn parameters at ``point``; None where they break a constraint."""
+        names = [d.name for d in self.space]
+        values = values_at(self.document, dict(zip(names, point.tolist(), strict=True)))
+        if unmet_constraints(self.document, values):
+            return None
+        return {name: values[name] for name in names}
 
 
 def danger(result: EpisodeResult) -> float:
@@ -163,12 +187,17 @@ def _next(proposal: Proposal, cases: Sequence[Case]) -> Proposal:
     return proposal.towards(points, np.array([cases[i].weight for i in elite]))
 
 
-def _rate(cases: Sequence[Case], plain: float) -> Interval:
+def _rate(cases: Sequence[Case], plain: float, constrained: bool) -> Interval:
     """Weighted share of failures, and Wilson's interval at the effective number of episodes.
+
+    ``constrained``: the weights' mean estimates how many draws meet the constraints, and is divided
+    out.
 
     Episodes that could not be run count as failures, so that nothing hides.
     """
     weights = np.array([case.weight for case in cases])
+    if constrained:
+        weights = weights / weights.mean()
     hit = np.array([is_failure(case.result) for case in cases])
     return weighted_rate(weights, hit, plain)
 

@@ -50,13 +50,14 @@ def dimensions(document: ScenarioDocument, bins: int) -> tuple[Dimension, ...]:
 
 
 def _dimension(name: str, spec: Distribution, bins: int) -> Dimension:
-    if spec.choice is None:
+    choice = spec.choice or spec.grid
+    if choice is None:
         return Dimension(name, spec, np.linspace(0.0, 1.0, bins + 1))
-    weights = np.asarray(spec.weights or [1.0] * len(spec.choice), dtype=np.float64)
+    weights = np.asarray(spec.weights or [1.0] * len(choice), dtype=np.float64)
     weights /= weights.sum()
     labels: list[str] = []
     widths: list[float] = []
-    for value, weight in zip(spec.choice, weights, strict=True):
+    for value, weight in zip(choice, weights, strict=True):
         text = as_label(value)
         if labels and labels[-1] == text:
             widths[-1] += weight
@@ -86,7 +87,7 @@ def quantile_of(spec: Distribution, value: Any, parameters: Mapping[str, Any]) -
     """Where in 0 .. 1 ``value`` lies; ``parameters`` are the draw's others, for bounds that are
     expressions. None if the distribution cannot give this value.
     """
-    if spec.choice is not None:
+    if spec.choice is not None or spec.grid is not None:
         return _choice_quantile(spec, value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -105,7 +106,7 @@ def quantile_of(spec: Distribution, value: Any, parameters: Mapping[str, Any]) -
 
 
 def _choice_quantile(spec: Distribution, value: Any) -> float | None:
-    choice = spec.choice or []
+    choice = spec.choice or spec.grid or []
     weights = np.asarray(spec.weights or [1.0] * len(choice), dtype=np.float64)
     ends = np.cumsum(weights) / weights.sum()
     for i, known in enumerate(choice):

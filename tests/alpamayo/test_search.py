@@ -140,3 +140,39 @@ def test_a_suite_that_could_not_be_loaded_is_not_written(
 ) -> None:
     with pytest.raises(RequestError, match=expected):
         check_suite_path(tmp_path / name, split)  # type: ignore[arg-type]
+
+
+CONSTRAINED = """\
+schema_version: 1
+id: half
+family: half
+description: A car ahead.
+parameters: {a: {uniform: [0, 1]}, b: {uniform: [0, 1]}, g: {grid: [1, 2]}}
+constraints: ["$a < $b"]
+road: {kind: straight, lanes: 2}
+ego: {lane: 0, speed_mps: 10}
+actors:
+  - {id: lead, lane: 0, ahead_m: 30 + $a, speed_mps: 10 + $b}
+"""
+
+
+@pytest.mark.slow
+def test_constraints_hold_in_every_draw_and_the_rate_is_of_those_that_meet_them(
+    tmp_path: Path,
+) -> None:
+    def fails_high(scenarios: Sequence[Scenario]) -> list[EpisodeResult]:
+        rows = never_fails(scenarios)
+        return [
+            replace(r, off_road=True, end="off_road") if r.parameters["a"] > 0.5 else r
+            for r in rows
+        ]
+
+    path = tmp_path / "half.yaml"
+    path.write_text(CONSTRAINED, encoding="utf-8")
+    document = load_document(path)
+    found = [search(document, fails_high, episodes=240, seed=seed) for seed in range(6)]
+    for result in found:
+        assert all(c.pins["a"] < c.pins["b"] for c in result.cases)  # type: ignore[operator]
+    # P(a > 1/2 | a < b) = (1/8) / (1/2) = 1/4.
+    values = np.array([result.rate.value for result in found])
+    assert values.mean() == pytest.approx(0.25, abs=0.04)
