@@ -26,6 +26,7 @@ def maker() -> ModuleType:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_page_is_what_its_commands_print_now(maker: ModuleType, tmp_path: Path) -> None:
     page = maker.PAGE.read_text(encoding="utf-8")
     found = maker.differences(page, maker.rewritten(page, tmp_path))

@@ -21,8 +21,6 @@ from alpamayo.types import RequestError, Scenario
 if TYPE_CHECKING:
     from scenarios.schema import ScenarioDocument
 
-_ABREAST = 8  # draws that stand beside each other in the table
-
 HELP = "draw scenarios: their parameters as a table, and as a contact sheet"
 
 
@@ -69,8 +67,10 @@ def _print(document: ScenarioDocument, drawn: Sequence[Scenario]) -> None:
     """A row per parameter, so that names stay readable however many there are."""
     console = new_console()
     console.print(f"{document.id}: {len(drawn)} draws", markup=False)
-    for first in range(0, len(drawn), _ABREAST):
-        part = drawn[first : first + _ABREAST]
+    names = max(len(name) for name in (*document.parameters, "seed"))
+    abreast = max((console.width - names - 3) // 9, 1)
+    for first in range(0, len(drawn), abreast):
+        part = drawn[first : first + abreast]
         table = new_table("", "seed", *(str(scenario.seed) for scenario in part))
         for name in document.parameters:
             table.add_row(name, *(as_text(scenario.parameters[name]) for scenario in part))
