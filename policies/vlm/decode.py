@@ -419,7 +419,8 @@ def _confident(
     def accept(ids: Tensor, choice: Tensor) -> Tensor:
         confidence = logits.softmax(-1).gather(-1, choice.unsqueeze(-1)).squeeze(-1)
         confidence = confidence.masked_fill(~masked, -1.0)
-        first = F.one_hot(confidence.argmax(-1), masked.shape[1]).bool()
+        every = torch.arange(masked.shape[1], device=masked.device)
+        first = every == confidence.argmax(-1, keepdim=True)
         return masked & ((confidence >= threshold) | first)
 
     return accept

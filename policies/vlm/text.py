@@ -49,7 +49,7 @@ def _attention_factor(rope: RopeConfig) -> float:
 
 
 @lru_cache(maxsize=16)
-def _rope_table(rope: RopeConfig, head_dim: int, length: int, device: str) -> tuple[Tensor, Tensor]:
+def rope_table(rope: RopeConfig, head_dim: int, length: int, device: str) -> tuple[Tensor, Tensor]:
     """cos, sin float32 [length, head_dim]."""
     with torch.inference_mode(False):
         angles = torch.outer(torch.arange(length).float(), yarn_frequencies(rope, head_dim))
@@ -266,7 +266,7 @@ class TextTower(nn.Module):
         ranged = isinstance(positions, tuple)
         top = positions[1] if ranged else bound or int(positions.max()) + 1
         length = max(128, 1 << (top - 1).bit_length())
-        cos, sin = _rope_table(rope, config.head_dim, length, str(x.device))
+        cos, sin = rope_table(rope, config.head_dim, length, str(x.device))
         if isinstance(positions, tuple):
             at: slice | Tensor = slice(*positions)
         else:

@@ -23,7 +23,7 @@ from policies.vlm.layers import Attention, GatedMLP, RMSNorm
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 LONGEST_SIDE_PX = 1400
-_CENTRE = 128.0  # uint8 minus this is exact in every float dtype, and small
+CENTRE = 128.0  # uint8 minus this is exact in every float dtype, and small
 
 
 def image_grid(height_px: int, width_px: int, cell_px: int) -> tuple[int, int]:
@@ -49,7 +49,7 @@ def fit_frames(frames: npt.NDArray[np.uint8], cell_px: int) -> npt.NDArray[np.ui
 
 
 @lru_cache(maxsize=16)
-def _rope_2d(
+def rope_2d(
     vision: VisionConfig, rows: int, columns: int, merge: int, device: str
 ) -> tuple[Tensor, Tensor]:
     """cos, sin float32 [patches, head_dim] in cell order; even frequencies turn with the row, odd
@@ -106,6 +106,19 @@ class VisionTower(nn.Module):
         """Features [N, cells, merge * merge, hidden] of uint8 frames [N, H, W, 3]; sides are
         multiples of a cell."""
         count, height, width, _ = frames.shape
+        cell, merge = self.config.patch_size * self.merge, self.merge
+        rows, columns = height // cell, width // cell
+        weight, bias = self.pixel_weight()
+        pixels = self.patches(frames).to(weight.dtype).sub_(CENTRE)
+        x = self.ln_pre(F.linear(pixels, weight, bias))
+        cos, sin = rope_2d(self.config, rows, columns, merge, str(frames.device))
+        for layer in self.transformer.layers:
+            x = layer(x, cos, sin)
+        return x.view(count, rows * columns, merge * merge, -1)
+
+    def patches(self, frames: Tensor) -> Tensor:
+        """uint8 [N, patches, side * side * 3] in cell order."""
+        count, height, width, _ = frames.shape
         side, merge = self.config.patch_size, self.merge
         rows, columns = height // (side * merge), width // (side * merge)
         if (rows * side * merge, columns * side * merge) != (height, width):
@@ -113,15 +126,9 @@ class VisionTower(nn.Module):
                 f"frame sides {height} x {width} must be multiples of {side * merge} px"
             )
         patches = frames.view(count, rows, merge, side, columns, merge, side * 3)
-        patches = patches.permute(0, 1, 4, 2, 5, 3, 6).reshape(count, -1, side * side * 3)
-        weight, bias = self._pixel_weight()
-        x = self.ln_pre(F.linear(patches.to(weight.dtype).sub_(_CENTRE), weight, bias))
-        cos, sin = _rope_2d(self.config, rows, columns, merge, str(frames.device))
-        for layer in self.transformer.layers:
-            x = layer(x, cos, sin)
-        return x.view(count, rows * columns, merge * merge, -1)
+        return patches.permute(0, 1, 4, 2, 5, 3, 6).reshape(count, -1, side * side * 3)
 
-    def _pixel_weight(self) -> tuple[Tensor, Tensor]:
+    def pixel_weight(self) -> tuple[Tensor, Tensor]:
         """The patch convolution as one matrix on raw pixels: scaling and statistics folded in."""
         weight = self.patch_conv.weight
         mean = weight.new_tensor(IMAGE_MEAN) * 255
@@ -129,7 +136,7 @@ class VisionTower(nn.Module):
         matrix = (
             weight.permute(0, 2, 3, 1) / std
         )  # [hidden, y, x, channel], as pixels lie in memory
-        bias = (matrix * (_CENTRE - mean)).sum((1, 2, 3))
+        bias = (matrix * (CENTRE - mean)).sum((1, 2, 3))
         return matrix.reshape(len(weight), -1), bias
 
 
@@ -151,9 +158,12 @@ class Projector(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, cells, text hidden] of x [N, cells, merge * merge, hidden]."""
-        hidden = x.shape[-1]
-        # The published matrix reads (channel, y, x); ours lies (y, x, channel).
-        weight = self.patch_merger.merging_layer.weight
-        weight = weight.view(hidden, hidden, -1).transpose(1, 2).reshape(hidden, -1)
-        merged = F.linear(self.norm(x).flatten(2), weight)
+        merged = F.linear(self.norm(x).flatten(2), self.merge_weight())
         return self.linear_2(F.gelu(self.linear_1(merged)))
+
+    def merge_weight(self) -> Tensor:
+        """The merging matrix: the published one reads (channel, y, x), ours lies (y, x,
+        channel)."""
+        weight = self.patch_merger.merging_layer.weight
+        hidden = len(weight)
+        return weight.view(hidden, hidden, -1).transpose(1, 2).reshape(hidden, -1)
