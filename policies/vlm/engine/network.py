@@ -121,7 +121,7 @@ def forward(
 def _kept(x: Tensor, keep: Tensor | slice, count: int) -> Tensor:
     rows = x.view(-1, count, x.shape[-1])
     rows = rows[:, keep] if isinstance(keep, slice) else rows.index_select(1, keep)
-    return rows.reshape(-1, x.shape[-1])
+    return rows.reshape(-1, x.shape[-1]).contiguous()  # a strided view would pass reshape
 
 
 class EngineNetwork:
