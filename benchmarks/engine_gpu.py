@@ -42,16 +42,38 @@ STATIC_TEXT, TEXT = 40, 64  # tokens; the static ones come first
 PLAN_TOKENS = 32
 ROUNDS = (1, 2, 4, 8)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+# (columns, inner step, split, stages, warps); for more than 64 rows the second list.
 TILINGS = (
-    (64, 128, 1, 4, 4),
     (64, 128, 2, 4, 4),
-    (64, 128, 4, 4, 4),
-    (64, 64, 4, 6, 4),
+    (64, 128, 1, 4, 4),
     (64, 256, 2, 3, 4),
+    (64, 256, 1, 3, 4),
+    (64, 128, 2, 5, 4),
+    (64, 128, 2, 4, 8),
+    (32, 256, 1, 4, 4),
+    (32, 256, 2, 4, 4),
+    (32, 128, 1, 6, 4),
     (128, 64, 1, 4, 4),
-    (128, 128, 2, 3, 8),
-    (128, 64, 4, 5, 4),
-    (128, 64, 8, 5, 4),
+)
+TILINGS_MANY = (
+    (128, 64, 1, 4, 8),
+    (128, 64, 2, 4, 8),
+    (128, 64, 4, 4, 8),
+    (64, 128, 1, 3, 4),
+    (64, 128, 2, 3, 4),
+    (64, 64, 2, 5, 4),
+)
+# (queries times group in a tile, keys in a step, shares of the keys, warps)
+ATTENTION = (
+    (128, 64, 4, 8),
+    (64, 64, 2, 4),
+    (64, 64, 4, 4),
+    (32, 64, 1, 4),
+    (32, 64, 2, 4),
+    (32, 128, 1, 4),
+    (16, 64, 1, 4),
+    (16, 128, 1, 4),
+    (16, 128, 1, 2),
 )
 
 
@@ -269,7 +291,10 @@ def tune_products(bench: Bench, engine: Engine) -> dict[str, Any]:
             return math.inf
         return float(np.median(bench.device_ms(captured, 10))) / len(matrices)
 
-    found = tune(ops, weights, bench.args.tune_rows, TILINGS, time_ms)
+    found = []
+    for rows in bench.args.tune_rows:
+        candidates = TILINGS if rows <= 64 else TILINGS_MANY
+        found += tune(ops, weights, (rows,), candidates, time_ms)
     read = bench.found["ceilings"]["read_tb_s"]
     for name, matrices in weights.items():
         floor = matrices[0].numel() * matrices[0].element_size() / read / 1e9
@@ -285,6 +310,77 @@ def tune_products(bench: Bench, engine: Engine) -> dict[str, Any]:
                 )
             )
     return {"rows": found}
+
+
+def tune_attention(bench: Bench, engine: Engine) -> dict[str, Any]:
+    """Tiles of the decode attention behind a prompt of true length, by measurement."""
+    network = engine.network
+    ops, config = network.ops, network.config
+    if not isinstance(ops, TritonOps):
+        return {"skipped": "no CUDA device"}
+    count = prompt(config, 1)[0].shape[1]
+    found: dict[str, Any] = {}
+    for rows, queries in ((1, PLAN_TOKENS), (1, 1), (8, PLAN_TOKENS)):
+        cache = network.new_cache(rows)
+        cache.keys.normal_()
+        cache.values.normal_()
+        lengths = torch.full((rows,), count, device=bench.device)
+        shape = (rows * queries, config.num_attention_heads, config.head_dim)
+        q = torch.randn(shape, device=bench.device).to(bench.dtype)
+        took: dict[Any, float] = {}
+        for tiling in (None, *ATTENTION):
+            if tiling is not None and tiling[0] > max(4 * queries, 16):
+                continue
+            ops.attention.pop((rows, queries), None)
+            if tiling is not None:
+                ops.attention[rows, queries] = tiling
+            captured = Captured(
+                lambda q=q, cache=cache, lengths=lengths, queries=queries: [
+                    ops.attend(q, k, v, lengths, queries, count + queries, False)
+                    for k, v in zip(cache.keys, cache.values, strict=True)
+                ],
+                bench.device,
+            )
+            took[tiling] = float(np.median(bench.device_ms(captured, 10))) / len(cache.keys)
+        best = min(took, key=lambda tiling: took[tiling])
+        ops.attention.pop((rows, queries), None)
+        if best is not None:
+            ops.attention[rows, queries] = best
+        label = f"attention {rows} x {queries}"
+        text = f"default {took[None] * 1e3:.1f} us, best {took[best] * 1e3:.1f} us {best}"
+        bench.table.append((label, text))
+        found[label] = {str(key): value for key, value in took.items()}
+    return found
+
+
+def profile(bench: Bench, engine: Engine) -> dict[str, Any]:
+    """Where a round's time goes, kernel by kernel."""
+    if bench.device.type != "cuda":
+        return {"skipped": "no CUDA device"}
+    network = engine.network
+    count = prompt(network.config, 1)[0].shape[1]
+    found: dict[str, Any] = {}
+    for rows in (1, 8):
+        cache = network.new_cache(rows)
+        lengths = torch.full((rows,), count, device=bench.device)
+        block = network.model.masked_block(rows, PLAN_TOKENS)
+        one = Captured(
+            lambda block=block, cache=cache, lengths=lengths: network.denoise(
+                block, KVCache(cache.keys, cache.values, count, lengths)
+            ),
+            bench.device,
+        )
+        one()
+        bench.synchronize()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+            for _ in range(5):
+                one()
+            bench.synchronize()
+        kernels = sorted(seen.key_averages(), key=lambda e: -e.device_time_total)[:12]
+        found[str(rows)] = [(k.key[:70], k.count // 5, k.device_time_total / 5) for k in kernels]
+        for name, calls, us in found[str(rows)]:
+            print(f"batch {rows}: {us:9.1f} us {calls:4d} calls {name}")
+    return found
 
 
 # --------------------------------------------------------------------------------------
@@ -496,6 +592,8 @@ def main() -> int:
         torch.cuda.reset_peak_memory_stats()
     if not args.no_tune:
         bench.section("tune", lambda: tune_products(bench, engine))
+        bench.section("tune_attention", lambda: tune_attention(bench, engine))
+        bench.section("profile", lambda: profile(bench, engine))
         bench.section("check_tuned", lambda: check(bench, engine, model))
     if cuda:
         torch.cuda.empty_cache()
