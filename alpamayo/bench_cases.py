@@ -25,8 +25,10 @@ from alpamayo.types import (
     RequestError,
     RoadSpec,
     Scenario,
+    SignalPlan,
     TrafficSpec,
     Trigger,
+    Weather,
 )
 from sim.config import CameraConfig, RigConfig, SimConfig, alpamayo_rig
 
@@ -37,6 +39,7 @@ SCENARIOS = 16
 # Mean length of an episode; they differ, so that worlds do not all end in the same step.
 EPISODE_S = 40.0
 WARM_UP_STEPS = 5
+NIGHT_LIGHT = 0.15
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,14 @@ def traffic_scenarios(
         )
         for seed, length in enumerate(durations_s)
     ]  # fmt: skip
+
+
+def in_light(scenarios: list[Scenario], light: str) -> list[Scenario]:
+    """The same ``scenarios`` at "night" or in "low_sun"."""
+    if light == "night":
+        return [replace(scenario, light=NIGHT_LIGHT) for scenario in scenarios]
+    weather = Weather(glare=1.0)
+    return [replace(scenario, weather=weather) for scenario in scenarios]
 
 
 def ten_hertz(config: SimConfig, rig: RigConfig | None) -> SimConfig:
@@ -122,8 +133,9 @@ def four_cameras(frames: int) -> RigConfig:
     return alpamayo_rig(448, 252, frames)
 
 
-def map_scenarios(file: Path, agents: int) -> list[Scenario]:
-    """Traffic around an ego on the longest lane of an OpenDRIVE map."""
+def map_scenarios(file: Path, agents: int, lights: bool = True) -> list[Scenario]:
+    """Traffic around an ego on the longest lane of an OpenDRIVE map, whose ``lights`` work or all
+    flash, so that everybody has to look out at every junction."""
     from sim.roads.atlas import shared_roads
 
     road = RoadSpec(kind="opendrive", file=str(file))
@@ -133,7 +145,8 @@ def map_scenarios(file: Path, agents: int) -> list[Scenario]:
     longest = int(driving[np.argmax(layout.lanes["length_m"][driving])])
     length_m = float(layout.lanes["length_m"][longest])
     ego = EgoSpec(path=layout.names[longest], s_m=min(10.0, 0.1 * length_m), speed_mps=8.0)
-    return traffic_scenarios(agents, road, ego)
+    scenarios = traffic_scenarios(agents, road, ego)
+    return [replace(s, signals=SignalPlan()) for s in scenarios] if lights else scenarios
 
 
 def find_map(given: str | None) -> Path | None:
