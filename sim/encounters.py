@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from alpamayo.types import EGO_SIZE_M, FloatArray
-from sim.collision import distance, poses_between, relative, separation, touch_within
+from sim.collision import distance, relative, separation, touch_within
 from sim.kernels import kernel
 
 EGO_LENGTH_M, EGO_WIDTH_M, _ = EGO_SIZE_M
@@ -58,8 +58,7 @@ def look_at_actors(
         if gap < NEAR_M:
             tally.min_gap_m = min(tally.min_gap_m, gap)
         if gap < moved + TURN_M:
-            poses = poses_between(moved_x, moved_y, cos_h, sin_h, cos_t, sin_t, *size)
-            touched = _touched(w, actor, before[0], before[i + 1], poses)
+            touched = _touched(w, actor, before[0], before[i + 1])
             if 0.0 <= touched < share:
                 grazed, share = i, touched
     return (hit, 1.0) if hit >= 0 else (grazed, share)
@@ -89,9 +88,9 @@ def _moved(
 
 
 @kernel
-def _touched(w: Any, actor: Any, ego: FloatArray, other: FloatArray, poses: int) -> float:
+def _touched(w: Any, actor: Any, ego: FloatArray, other: FloatArray) -> float:
     return touch_within(
-        poses, ego[0], ego[1], ego[2], w.x, w.y, w.heading, EGO_LENGTH_M, EGO_WIDTH_M,
+        ego[0], ego[1], ego[2], w.x, w.y, w.heading, EGO_LENGTH_M, EGO_WIDTH_M,
         other[0], other[1], other[2], actor.ax, actor.ay, actor.aheading,
         actor.length, actor.width,
     )  # fmt: skip

@@ -18,9 +18,11 @@ from alpamayo.types import (
     RequestError,
     Scenario,
 )
+from sim.actors.bodies import Bodies, scratch
 from sim.actors.logs import LogArena
 from sim.actors.motion import pose_all
 from sim.actors.spawn import driver_fields, populate
+from sim.actors.starting import calm
 from sim.config import SimConfig
 from sim.ego import start_all
 from sim.events import ACTIONS, TRIGGERS, fire
@@ -56,6 +58,7 @@ class Placement:
     def __init__(self, config: SimConfig, atlas: MapAtlas, logs: LogArena) -> None:
         self._config, self._atlas, self._logs = config, atlas, logs
         self._params = params_of(config, config.tick_s, 1)
+        self._bodies: Bodies | None = None
 
     def place(self, scenarios: Sequence[Scenario], sizes: Sizes) -> WorldState:
         """One row per scenario."""
@@ -206,6 +209,10 @@ class Placement:
                 state.actors[row], count, scenario, int(w["map_id"]), self._atlas,
                 float(w["x"]), float(w["y"]), int(w["seed"]),
             )  # fmt: skip
+            slots = state.actors.shape[1]
+            if self._bodies is None or len(self._bodies.rows) < slots + 2:
+                self._bodies = scratch(slots)
+            calm(state.worlds, state.actors, row, count, self._atlas.arrays, self._bodies)
 
     def _actor(self, a: Any, actor: ActorSpec, path: int, what: str) -> None:
         behaviour = _behaviour(actor)

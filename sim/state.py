@@ -124,6 +124,7 @@ _ACTOR: tuple[_Field, ...] = (
     _live("runs_light", "?", False),
     _live("waited_s"),  # stood at a stop line or giving way; negative: stood elsewhere
     _live("indicator", "i1"),  # 0 none, 1 left, -1 right, 2 hazard lights
+    _task("turn_lamp", "i1"),  # the same for a turn at a junction; follows from where it drives
     # Follow from the rest, every tick. ``ax, ay``: the middle of the box.
     _task("ax", fill=NOWHERE_M),
     _task("ay", fill=NOWHERE_M),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from alpamayo.types import BoolArray, FloatArray, IntArray, RequestError, Scenario
-from sim.actors.lamps import braking, reversing
+from sim.actors.lamps import braking, indicating, reversing
 from sim.config import RigConfig, SimConfig
 from sim.faults import CAMERA_KINDS, CameraFaults, camera_faults, faults_of
 from sim.looks import looks_at, stand_up
@@ -51,7 +51,7 @@ def views_kept(config: SimConfig) -> int:
 
 def _flags(state: WorldState) -> IntArray:
     flags = state.present * PRESENT + braking(state) * BRAKING + reversing(state) * REVERSING
-    flags = flags + ((state.indicator.astype(np.int64) + 1) << INDICATOR_SHIFT)
+    flags = flags + ((indicating(state) + 1) << INDICATOR_SHIFT)
     return np.asarray(flags, dtype=np.int8)
 
 

@@ -16,7 +16,15 @@ from sim.actors.lanes import LINKS, follows_lanes, look_ahead
 from sim.actors.shift import is_shifting
 from sim.kernels import kernel
 from sim.roads import lookup
-from sim.roads.meetings import ANY_LANE, FEATURES, NEAR, SLIM_M, bit
+from sim.roads.meetings import (
+    ANY_LANE,
+    CROSSING_LOOK_M,
+    FEATURES,
+    LANE_SLACK_M,
+    NEAR,
+    SLIM_M,
+    bit,
+)
 
 EGO_LENGTH_M, EGO_WIDTH_M = EGO_SIZE_M[0], EGO_SIZE_M[1]
 EGO = -1
@@ -34,11 +42,12 @@ COLUMNS = 13
 # ``rank`` i8 [n]: place of each row in it; ``place`` f8 [n, 3]: coordinate on that axis, x, y, in
 # that order; ``wide`` f8 [1]: how far they spread on the other axis.
 # ``at`` and ``on`` i8 [n]: sets (see ``sim.roads.meetings``) of the lane a body is on and of all of
-# its way; ``near`` i8 [n]: of the lanes on which somebody may be in its way. ``features`` i8 [n]:
-# what there is to look at anywhere on its way.
+# its way; ``soon`` i8 [n]: of those it comes to within ``CROSSING_LOOK_M``; ``near`` i8 [n]: of the
+# lanes on which somebody may be in its way. ``features`` i8 [n]: what there is to look at anywhere
+# on its way.
 Bodies = namedtuple(
     "Bodies",
-    "rows slot way starts links count most order rank axis place wide at on near features",
+    "rows slot way starts links count most order rank axis place wide at on soon near features",
 )
 
 
@@ -60,6 +69,7 @@ def scratch(actors: int) -> Bodies:
         wide=np.zeros(1),
         at=np.zeros(size, dtype=np.int64),
         on=np.zeros(size, dtype=np.int64),
+        soon=np.zeros(size, dtype=np.int64),
         near=np.zeros(size, dtype=np.int64),
         features=np.zeros(size, dtype=np.int64),
     )
@@ -73,7 +83,7 @@ def gather(w: Any, a: Any, maps: Any, bodies: Any) -> None:
     bodies.way[0, 0] = w.route
     bodies.starts[0, 0] = 0.0
     bodies.links[0] = 1
-    bodies.at[0] = bodies.on[0] = ANY_LANE  # routes are in no set
+    bodies.at[0] = bodies.on[0] = bodies.soon[0] = ANY_LANE  # routes are in no set
     k = 1
     for i in range(w.actor_count):
         if a[i].present:
@@ -167,14 +177,18 @@ def put(w: Any, a: Any, i: int, k: int, maps: Any, bodies: Any) -> None:
 def _put_sets(w: Any, k: int, maps: Any, bodies: Any) -> None:
     """Fill in ``at`` to ``features`` of row ``k``."""
     first = maps.maps[w.map_id].lane_first
-    on, near, features = 0, 0, 0
+    on, soon, near, features = 0, 0, 0, 0
+    seen = bodies.rows[k, S] + CROSSING_LOOK_M + LANE_SLACK_M
     for link in range(bodies.links[k]):
         path = bodies.way[k, link]
         on |= bit(path)
+        if bodies.starts[k, link] <= seen:
+            soon |= bit(path)
         near |= maps.bits[first + path, NEAR]
         features |= maps.bits[first + path, FEATURES]
     bodies.at[k] = ANY_LANE if bodies.rows[k, SPREAD] > SLIM_M else bit(bodies.way[k, 0])
     bodies.on[k] = on
+    bodies.soon[k] = soon
     bodies.near[k] = near
     bodies.features[k] = features
 

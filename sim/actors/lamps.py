@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alpamayo.types import ACTOR_KINDS, BoolArray
+from alpamayo.types import ACTOR_KINDS, BoolArray, IntArray
 from sim.state import ATTACHED, STATIC, WALK, WorldState
 
 WITH_LAMPS = ("car", "van", "truck", "motorcycle", "bus")
@@ -23,6 +23,14 @@ def reversing(state: WorldState) -> BoolArray:
     """[B, A] reverse lamps: moving against where the vehicle faces."""
     backing = (state.v < -BACKING_MPS) & (np.cos(state.turn) > 0.0)
     return _lit(state) & backing & (state.behaviour != STATIC)
+
+
+def indicating(state: WorldState) -> IntArray:
+    """[B, A] what the indicators show: 0 none, 1 left, -1 right, 2 both. A lane change or hazard
+    lights count more than a turn ahead."""
+    lane = state.indicator.astype(np.int64)
+    shown: IntArray = np.where(lane != 0, lane, state.turn_lamp)
+    return shown
 
 
 def _lit(state: WorldState) -> BoolArray:

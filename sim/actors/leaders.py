@@ -31,6 +31,9 @@ CORRIDOR_MARGIN_M = 0.3
 MERGE_LOOK_M = 60.0
 MERGE_CORRIDOR_M = 4.0
 BEHIND_M = 6.0
+JOIN_LOOK_M = 25.0  # before a place where another lane joins
+JOIN_LEFT_M = 7.0  # closer than this to it, nobody waits any more
+SWEPT_M = 1.5  # corners reach out of a bend by no more than this
 # Bounds for leaving out who cannot matter: how much longer than the way along a bent lane the
 # straight distance between two offset cars may be, as a factor and in metres.
 DETOUR = 1.5
@@ -73,7 +76,8 @@ def strongest(w: Any, a: Any, k: int, maps: Any, bodies: Any) -> float:
                 continue
             if dx * cos_h + dy * sin_h <= -BEHIND_M or dx * dx + dy * dy > sight:
                 continue
-            pressing = _pressing(w, a[i], k, j, own, slim, merge_at, scale, maps, bodies)
+            away = math.sqrt(dx * dx + dy * dy)
+            pressing = _pressing(w, a[i], k, j, away, own, slim, merge_at, scale, maps, bodies)
             if pressing > best:
                 best = pressing
                 reach = DETOUR * (wanted / math.sqrt(best) + sizes) + ASIDE_M
@@ -100,15 +104,19 @@ def _far_behind(facing: float, aside: float, wide: float) -> float:
 
 @kernel
 def _pressing(
-    w: Any, me: Any, k: int, j: int, own: float, slim: bool, merge_at: float, scale: float,
-    maps: Any, bodies: Any,
+    w: Any, me: Any, k: int, j: int, away: float, own: float, slim: bool, merge_at: float,
+    scale: float, maps: Any, bodies: Any,
 ) -> float:  # fmt: skip
-    """Interaction of ``me`` (row ``k``) with the body in row ``j`` (0: not in the corridor).
-    ``slim``: lanes that are not near those of its way need no look."""
+    """Interaction of ``me`` (row ``k``) with the body in row ``j`` at the straight distance
+    ``away`` (0: not in the corridor). ``slim``: lanes that are not near those of its way need no
+    look."""
     rows, theirs = bodies.rows, bodies.way[j, 0]
     best = 0.0
     for link in range(bodies.links[k]):
-        path = bodies.way[k, link]
+        path, pair = bodies.way[k, link], -1
+        # Whoever is farther off than the end of this lane is not on it.
+        if link + 1 < bodies.links[k] and bodies.starts[k, link + 1] - me.s + WAY_MARGIN_M < away:
+            continue
         if path != theirs:
             near = maps.bits[lookup.lane(maps, w.map_id, path), NEAR]
             if slim and bodies.at[j] & near == 0:
@@ -116,6 +124,10 @@ def _pressing(
             pair = lookup.pair(maps, w.map_id, path, theirs)
             if pair < 0 or maps.pairs[pair].apart_m >= rows[j, SPREAD] + own:
                 continue
+            gap = _gap_at_join(k, link, j, maps.pairs[pair], bodies)
+            if not math.isinf(gap):
+                closing = me.v - rows[j, SPEED]
+                best = max(best, interaction(me.v, gap, closing, me.headway, me.min_gap, scale))
         s, d, turn = in_frame(maps, w.map_id, path, theirs, rows[j, S], rows[j, D])
         ahead = bodies.starts[k, link] + s - me.s
         if ahead <= 0.0:
@@ -129,11 +141,30 @@ def _pressing(
         reach = 0.5 * (me.width + length * across + width * along) + CORRIDOR_MARGIN_M
         if me.s < merge_at and me.s > merge_at - MERGE_LOOK_M and cos_t > 0.8:
             reach = MERGE_CORRIDOR_M
+        if reach <= abs(d - me.d) < reach + SWEPT_M:
+            # In a bend the corners of a long body reach out of its lane.
+            bend = abs(lookup.curvature(maps, w.map_id, path, s))
+            reach += min(0.125 * me.length * me.length * bend, SWEPT_M)
         if abs(d - me.d) < reach:
             gap = ahead - 0.5 * (me.length + length * along + width * across)
             closing = me.v - rows[j, SPEED] * cos_t
             best = max(best, interaction(me.v, gap, closing, me.headway, me.min_gap, scale))
     return best
+
+
+@kernel
+def _gap_at_join(k: int, link: int, j: int, pair: Any, bodies: Any) -> float:
+    """Gap to row ``j`` where its lane joins lane ``link`` of the way of row ``k`` a little ahead:
+    both measured to the place where they join, before they are in each other's way (inf: it does
+    not join there, is not nearer, or may still wait before it)."""
+    rows = bodies.rows
+    if math.isinf(pair.meet_s_p) or not math.isinf(pair.cross_s):
+        return math.inf
+    to_go = bodies.starts[k, link] + pair.meet_s_p - rows[k, S]
+    their_to_go = pair.meet_s_q - rows[j, S]
+    if to_go > JOIN_LOOK_M or not 0.0 < their_to_go < min(to_go, JOIN_LEFT_M):
+        return math.inf
+    return to_go - their_to_go - 0.5 * (rows[k, LENGTH] + rows[j, LENGTH])
 
 
 @kernel

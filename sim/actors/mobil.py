@@ -4,6 +4,7 @@ Kesting, Treiber, Helbing, "General lane-changing model MOBIL for car-following 
 Transportation Research Record 1999 (2007): a change must be safe for the follower on the target
 lane (eq. 2) and gain more for the driver than it costs the others, weighted by politeness (eq. 3).
 There is no bias to either side. Where the lane ends, the nearness of its end adds to the incentive.
+Nobody crosses a line that the map says must not be crossed.
 
 A driver indicates, waits, looks again and then belongs to the target lane at once, still beside it.
 """
@@ -113,8 +114,11 @@ def incentives(w: Any, a: Any, k: int, maps: Any, bodies: Any) -> tuple[float, f
     most = following(w, a, k, NOBODY, math.inf, maps, bodies) - now + max(relief, 0.0)
     if not must and most <= 0.0:
         return NEVER, NEVER, must
-    left = _incentive(w, a, k, lane.left, here, now, maps, bodies)
-    right = _incentive(w, a, k, lane.right, here, now, maps, bodies)
+    s, left, right = a[i].s, NEVER, NEVER
+    if not lane.closed_left[0] <= s < lane.closed_left[1]:
+        left = _incentive(w, a, k, lane.left, here, now, maps, bodies)
+    if not lane.closed_right[0] <= s < lane.closed_right[1]:
+        right = _incentive(w, a, k, lane.right, here, now, maps, bodies)
     return left + relief, right + relief, must
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sim.actors.bodies import AT_LINE, EGO, LENGTH, SPEED, S
+from sim.actors.bodies import AT_LINE, EGO, LENGTH, SPEED, WIDTH, S
 from sim.kernels import kernel
 from sim.roads import lookup
 from sim.roads.maps import NO_STOP, STOP_AT_SIGNAL, STOP_SIGN
@@ -18,8 +18,10 @@ from sim.roads.meetings import (
     FEATURES,
     GIVES_WAY,
     HAS_STOP,
+    LANE_SLACK_M,
     MEETS,
     YIELDS,
+    bit,
 )
 
 GREEN, YELLOW, RED, DARK, FLASHING = range(5)  # as ``sim.signals`` numbers them
@@ -35,6 +37,8 @@ STANDING_MPS = 0.1
 STAND_S = 1.0  # at a stop sign
 PATIENCE_S = 2.0  # after this, whoever has waited longest goes
 LOOK_OUT_M = 40.0  # looks out for others from here on
+ROLLING_MPS = 1.0
+CLEAR_M, CLEAR_S = 1.0, 0.5  # between who leaves a crossing and who comes to it
 CLEARLY_S = 3.0  # earlier at a crossing by this much is clearly earlier
 
 
@@ -117,7 +121,7 @@ def _obeys(
         return False
     meets = _meets(w, k, link, maps, bodies)
     for j in range(bodies.count[0]):
-        if j == k or bodies.on[j] & meets == 0:
+        if j == k or bodies.soon[j] & meets == 0:
             continue
         if _goes_first(w, a, k, link, j, shown == DARK, maps, bodies):
             return True
@@ -126,9 +130,11 @@ def _obeys(
 
 @kernel
 def _meets(w: Any, k: int, first: int, maps: Any, bodies: Any) -> int:
-    """Set of the lanes that the way of row ``k`` meets from its lane ``first`` on."""
+    """Set of the lanes that the way of row ``k`` soon meets from its lane ``first`` on."""
     meets, lanes = 0, maps.maps[w.map_id].lane_first
     for link in range(first, bodies.links[k]):
+        if bodies.starts[k, link] - bodies.rows[k, S] > CROSSING_LOOK_M + LANE_SLACK_M:
+            break
         meets |= maps.bits[lanes + bodies.way[k, link], MEETS]
     return meets
 
@@ -141,9 +147,19 @@ def _goes_first(
     inside it does; then who has stood longest, or, where nobody must stand, who is nearer in time.
     """
     s, their_s = bodies.rows[k, S], bodies.rows[j, S]
+    lanes = maps.maps[w.map_id].lane_first
     for link in range(first, bodies.links[k]):
         start = bodies.starts[k, link]
+        if start - s > CROSSING_LOOK_M + LANE_SLACK_M:
+            break
+        meets = maps.bits[lanes + bodies.way[k, link], MEETS]
+        if bodies.soon[j] & meets == 0:
+            continue
         for other in range(bodies.links[j]):
+            if bodies.starts[j, other] - their_s > CROSSING_LOOK_M + LANE_SLACK_M:
+                break
+            if not _may_be_in(meets, j, other, bodies):
+                continue
             pair = lookup.pair(maps, w.map_id, bodies.way[k, link], bodies.way[j, other])
             if pair < 0 or math.isinf(maps.pairs[pair].meet_s_p):
                 continue
@@ -159,6 +175,12 @@ def _goes_first(
 
 
 @kernel
+def _may_be_in(lanes: int, j: int, other: int, bodies: Any) -> bool:
+    """Whether lane ``other`` of the way of row ``j`` may be in a set of ``lanes``."""
+    return j == 0 or bit(bodies.way[j, other]) & lanes != 0
+
+
+@kernel
 def _comes_before(
     w: Any, a: Any, k: int, j: int, other: int, to_go: float, their_to_go: float, all_stop: bool,
     maps: Any, bodies: Any,
@@ -171,6 +193,8 @@ def _comes_before(
         return theirs_s > ours_s or (theirs_s == ours_s and j < k)
     line = _line_before(w, j, their_to_go, maps, bodies)
     if math.isinf(line):  # it has passed its line, or nothing makes it stop
+        if inside and _is_gone(a, k, j, to_go, their_to_go, bodies):
+            return False
         return inside or their_to_go < GIVE_WAY_S * max(their_speed, 1.0)
     if their_speed > 2.0 and their_speed * their_speed > 2.0 * YELLOW_BRAKE_MPS2 * max(line, 0.0):
         return True  # cannot stop any more
@@ -181,6 +205,20 @@ def _comes_before(
     # Both are driving: whoever is not clearly the first slows down.
     ours_s, theirs_s = to_go / speed, their_to_go / max(their_speed, STANDING_MPS)
     return theirs_s < ours_s + CLEARLY_S
+
+
+@kernel
+def _is_gone(a: Any, k: int, j: int, to_go: float, their_to_go: float, bodies: Any) -> bool:
+    """Whether row ``j``, which drives, will have left a crossing when row ``k`` can be there;
+    ``to_go``, ``their_to_go``: to it, from their middles."""
+    rows, accel = bodies.rows, a[bodies.slot[k]].max_accel
+    if rows[j, SPEED] < ROLLING_MPS:
+        return False
+    to_leave = their_to_go + 0.5 * (rows[j, LENGTH] + rows[k, WIDTH]) + CLEAR_M
+    to_reach = max(to_go - 0.5 * (rows[k, LENGTH] + rows[j, WIDTH]) - CLEAR_M, 0.0)
+    speed = rows[k, SPEED]
+    reaches_s = (math.sqrt(speed * speed + 2.0 * accel * to_reach) - speed) / accel
+    return to_leave / rows[j, SPEED] + CLEAR_S < reaches_s
 
 
 @kernel
@@ -258,6 +296,8 @@ def _wait_each(w: Any, a: Any, k: int, link: int, maps: Any, bodies: Any) -> flo
         if j == k or bodies.on[j] & yields == 0:
             continue
         for other in range(bodies.links[j]):
+            if not _may_be_in(yields, j, other, bodies):
+                continue
             pair = lookup.pair(maps, w.map_id, path, bodies.way[j, other])
             if pair < 0 or not maps.pairs[pair].yields:
                 continue
@@ -280,6 +320,8 @@ def _wait_once(w: Any, a: Any, k: int, link: int, maps: Any, bodies: Any) -> tup
         if j == k or bodies.on[j] & yields == 0:
             continue
         for other in range(bodies.links[j]):
+            if not _may_be_in(yields, j, other, bodies):
+                continue
             pair = lookup.pair(maps, w.map_id, path, bodies.way[j, other])
             if pair >= 0 and maps.pairs[pair].yields:
                 meet = bodies.starts[j, other] + maps.pairs[pair].conflict_s_q
@@ -302,7 +344,7 @@ def _gets_its_turn(w: Any, a: Any, k: int, link: int, maps: Any, bodies: Any) ->
         return False
     first, meets = 0, _meets(w, k, link, maps, bodies)
     for j in range(bodies.count[0]):
-        if j == k or bodies.on[j] & meets == 0:
+        if j == k or bodies.soon[j] & meets == 0:
             continue
         if _goes_first(w, a, k, link, j, True, maps, bodies):
             first += 1

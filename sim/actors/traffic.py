@@ -12,10 +12,11 @@ from sim.actors.mobil import consider, room_to_end
 from sim.actors.priority import STOP_LINE_SLACK_M, count_waiting, room_to_stop
 from sim.kernels import kernel
 from sim.roads import lookup
-from sim.roads.meetings import HAS_END
+from sim.roads.meetings import HAS_END, HAS_TURN
 from sim.state import IDM
 
 BEND_BRAKE_MPS2 = 1.5
+INDICATE_M, INDICATE_S = 30.0, 3.0  # before a turn
 
 
 @kernel
@@ -31,7 +32,8 @@ def decide(
     for k in range(1, bodies.count[0]):
         i = bodies.slot[k]
         if a[i].behaviour == IDM:
-            accel[i] = _drive(w, a, k, maps, bodies, shown_a, shown_b)
+            accel[i] = wish(w, a, k, maps, bodies, shown_a, shown_b)
+            a[i].turn_lamp = _turn_ahead(w, a, k, maps, bodies)
     for k in range(1, bodies.count[0]):
         i = bodies.slot[k]
         if a[i].behaviour != IDM:
@@ -50,7 +52,7 @@ def _any_driver(w: Any, a: Any) -> bool:
 
 
 @kernel
-def _drive(w: Any, a: Any, k: int, maps: Any, bodies: Any, shown_a: int, shown_b: int) -> float:
+def wish(w: Any, a: Any, k: int, maps: Any, bodies: Any, shown_a: int, shown_b: int) -> float:
     """Acceleration of the actor in row ``k``."""
     i = bodies.slot[k]
     v, headway, min_gap = a[i].v, a[i].headway, a[i].min_gap
@@ -69,6 +71,24 @@ def _drive(w: Any, a: Any, k: int, maps: Any, bodies: Any, shown_a: int, shown_b
         pressing = max(pressing, interaction(v, room, v, headway, min_gap, scale))
     desired = _bend_speed(w, k, maps, bodies, a[i].s, a[i].desired)
     return acceleration(v, desired, pressing, a[i].max_accel)
+
+
+@kernel
+def _turn_ahead(w: Any, a: Any, k: int, maps: Any, bodies: Any) -> int:
+    """The side (1 left, -1 right, 0 none) to which the actor in row ``k`` is about to turn off, or
+    is turning."""
+    if bodies.features[k] & HAS_TURN == 0:
+        return 0
+    i = bodies.slot[k]
+    sight = max(INDICATE_M, INDICATE_S * a[i].v)
+    for link in range(bodies.links[k]):
+        lane = maps.lanes[lookup.lane(maps, w.map_id, bodies.way[k, link])]
+        start = bodies.starts[k, link] - a[i].s
+        if start > sight:
+            break
+        if lane.turn != 0 and start + lane.turn_from < sight and start + lane.turn_to > 0.0:
+            return lane.turn
+    return 0
 
 
 @kernel

@@ -15,6 +15,8 @@ from sim.roads.procedural import lay_out
 from sim.roads.raster import RUN_OUT_SAMPLES, nearest_samples, rasterise
 from sim.roads.tables import PairTables, bend_speeds, first_conflict, joined_s, pair_tables
 
+TURN_RAD = 0.6  # who turns by more than this in a junction turns off
+STRAIGHT_RAD = 0.1  # a turn begins and ends where its heading is this close to before and after
 EXTRA_SAMPLES = 2  # straight samples after the last that a path needs
 
 
@@ -39,6 +41,7 @@ def map_of(layout: Layout, spec: RoadSpec) -> RoadMap:
     sampled = [sample_line(lane.line) for lane in layout.lanes]
     samples = np.concatenate(sampled)
     lanes, successors = _lane_records(layout, index, spec, [len(rows) for rows in sampled])
+    _note_turns(lanes, samples)
     pairs = pair_tables(samples, lanes)
     _give_way(layout, index, lanes, pairs)
     area = rasterise([surface[:, :2] for surface in layout.surfaces])
@@ -101,12 +104,29 @@ def _lane_records(
         record["stop_kind"] = STOP_KINDS.index(lane.stop_kind)
         record["kind"], record["junction"] = LANE_KINDS.index(lane.kind), lane.junction
         record["ends_m"] = lane.ends_m
+        record["closed_left"], record["closed_right"] = lane.closed_left_m, lane.closed_right_m
         record["successor_first"] = len(successors)
         record["successor_count"] = len(lane.successors)
         successors += [index[name] for name in lane.successors]
     after = np.array(successors, dtype=np.int32)
     lanes["predecessor_count"] = np.bincount(after, minlength=len(lanes))
     return lanes, after
+
+
+def _note_turns(lanes: Records, samples: F64) -> None:
+    """Which lanes turn in a junction, and where, into ``lanes``."""
+    for p in np.flatnonzero(lanes["junction"] >= 0):
+        first, used = int(lanes["first"][p]), int(lanes["length_m"][p]) + 1
+        heading = samples[first : first + used, 2]
+        turned = heading[-1] - heading[0]
+        if abs(turned) < TURN_RAD:
+            continue
+        bends = np.flatnonzero(
+            (np.abs(heading - heading[0]) > STRAIGHT_RAD)
+            & (np.abs(heading - heading[-1]) > STRAIGHT_RAD)
+        )
+        lanes["turn"][p] = int(np.sign(turned))
+        lanes["turn_from"][p], lanes["turn_to"][p] = bends.min(initial=used), bends.max(initial=0)
 
 
 def _give_way(layout: Layout, index: dict[str, int], lanes: Records, pairs: PairTables) -> None:

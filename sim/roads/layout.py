@@ -15,6 +15,7 @@ __all__ = ["Lane", "LaneKind", "Layout", "Scenery", "StopKind"]
 
 LaneKind = Literal["driving", "parking", "bike", "sidewalk", "shoulder"]
 StopKind = Literal["", "signal", "stop", "yield"]
+NEVER_CLOSED_M = (np.inf, -np.inf)
 LINK_GAP_M = 1.0  # a lane and its successor may lie this far apart
 
 
@@ -27,7 +28,8 @@ class Lane:
     ``speed_limit_mps`` None: that of the road. ``stop_s_m``: arc length of its stop line, for what
     (``stop_kind``) and which ``signal_group`` (0 phase A, 1 phase B). ``yields_to``: lanes whose
     traffic goes first where this lane crosses or joins them. ``joins``: the lane that this one, a
-    ramp, runs into. ``ends_m``: arc length where the lane ends by a lane drop. ``width_m`` is
+    ramp, runs into. ``ends_m``: arc length where the lane ends by a lane drop. ``closed_left_m``,
+    ``closed_right_m``: from where to where nobody may change to that neighbour. ``width_m`` is
     typical: what is painted and paved is in the layout.
     """
 
@@ -48,6 +50,8 @@ class Lane:
     joins: str = ""
     junction: int = -1
     ends_m: float = np.inf
+    closed_left_m: tuple[float, float] = NEVER_CLOSED_M
+    closed_right_m: tuple[float, float] = NEVER_CLOSED_M
 
 
 @dataclass

@@ -231,6 +231,13 @@ def bend_speed(maps, map_id, path, s):
 
 
 @kernel
+def curvature(maps, map_id, path, s):
+    """Curvature of a path near ``s``."""
+    record = maps.lanes[lane(maps, map_id, path)]
+    return maps.samples[record.first + interval(s, record.count - 1), 3]
+
+
+@kernel
 def under(maps, map_id, path, s):
     """The path of the lane that lies under a route at ``s``; any other path lies under itself."""
     record = maps.lanes[lane(maps, map_id, path)]

@@ -40,6 +40,9 @@ STOP_KINDS = ("", "signal", "stop", "yield")
 # ``stop_s``: its stop line (inf: none). ``merge_s``: where a ramp has joined another lane (-inf:
 # not a ramp). ``gives_way``: some pair of it yields. ``ends_m``: where it ends by a lane drop (inf:
 # nowhere). ``conflict_s``: where it first comes upon a lane that it gives way to (inf: nowhere).
+# ``closed_left``, ``closed_right``: from where to where nobody may change to that neighbour.
+# ``turn``: in a junction it turns left (1) or right (-1), and bends from ``turn_from`` to
+# ``turn_to``.
 # ``stops_first``/``stops_count``: the stop lines of a route, in ``MapArrays.stops``.
 LANE = np.dtype(
     [
@@ -48,7 +51,9 @@ LANE = np.dtype(
         ("signal_group", "i8"), ("stop_kind", "i8"), ("successor_first", "i8"),
         ("successor_count", "i8"), ("predecessor_count", "i8"), ("merge_s", "f8"),
         ("gives_way", "?"), ("junction", "i8"), ("kind", "i8"), ("width_m", "f8"),
-        ("ends_m", "f8"), ("conflict_s", "f8"), ("stops_first", "i8"), ("stops_count", "i8"),
+        ("ends_m", "f8"), ("conflict_s", "f8"), ("closed_left", "f8", (2,)),
+        ("closed_right", "f8", (2,)), ("turn", "i8"), ("turn_from", "f8"), ("turn_to", "f8"),
+        ("stops_first", "i8"), ("stops_count", "i8"),
     ],
     align=True,
 )  # fmt: skip

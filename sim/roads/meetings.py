@@ -4,7 +4,7 @@ Traffic asks of many pairs of lanes, every tick, whether they are near each othe
 way. Most pairs do not. ``MapArrays.bits`` of a lane hold, for each of these questions (``NEAR``,
 ``MEETS``, ``YIELDS``), a set of lanes hashed into 64 bits (lane q is bit q mod 64): where the bit
 is not set the answer is no, without a look at the pair. Their last column says what there is on
-the lane itself to be looked at (``HAS_STOP`` to ``HAS_END``).
+the lane itself to be looked at (``HAS_STOP`` to ``HAS_TURN``).
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from sim.roads.maps import I32, I64, Records
 
 NEAR, MEETS, YIELDS, FEATURES = range(4)
 COLUMNS = 4
-HAS_STOP, GIVES_WAY, HAS_MERGE, HAS_END = 1, 2, 4, 8
+HAS_STOP, GIVES_WAY, HAS_MERGE, HAS_END, HAS_TURN = 1, 2, 4, 8, 16
 ANY_LANE = -1  # the set of all lanes, and what stands for a path that is in no set
 
 ON_M, ON_RAD = 1.5, 0.5  # closer than this, one lane lies on another
 CROSSING_LOOK_M = 60.0  # crossings farther behind the line belong to another junction
+LANE_SLACK_M = 2.0  # lanes are known this far before their start
 # Lanes that keep at least this distance all along are not near each other: a body that reaches
 # no farther than ``SLIM_M`` to the side of its lane cannot be in the way of one that needs less
 # than the rest.
@@ -102,6 +103,7 @@ def lane_bits(lanes: Records, paths: I32, pairs: Records) -> I64:
         (GIVES_WAY, lanes["gives_way"]),
         (HAS_MERGE, lanes["merge_s"] > -np.inf),
         (HAS_END, np.isfinite(lanes["ends_m"]) | stops),
+        (HAS_TURN, lanes["turn"] != 0),
     ):
         bits[:, FEATURES] |= np.where(there, feature, 0)
     return bits

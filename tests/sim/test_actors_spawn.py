@@ -19,7 +19,9 @@ from alpamayo.types import (
     TrafficSpec,
 )
 from sim.actors import spawn
+from sim.config import SimConfig
 from sim.state import IDM, SCRIPTED, STATIC, WALK
+from sim.world import WorldBatch
 from tests.sim.actor_cases import ATLAS, Stage, overlaps
 
 ROADS = (
@@ -200,3 +202,22 @@ def test_a_crowded_road_stays_sound_for_long() -> None:
         assert np.isfinite(actors["ax"]).all() and np.isfinite(actors["v"]).all()
         assert not overlaps(stage)
     assert actors["present"].sum() >= 15
+
+
+@pytest.mark.parametrize("road", ROADS, ids=lambda road: road.kind)
+def test_nobody_begins_by_braking_harder_than_comfortably(road: RoadSpec) -> None:
+    braking = total = 0
+    for seed in range(12):
+        traffic = TrafficSpec(vehicles=16, within_m=200.0, clear_m=8.0)
+        ego = EgoSpec(path=Stage(road, 1).road.names[0], s_m=60.0, speed_mps=8.0)
+        scenario = Scenario("crowd", "test", True, seed, road, ego, traffic=traffic)
+        worlds = WorldBatch([scenario], SimConfig(rig=None, decision_s=0.1))
+        assert (worlds.state.v[0] >= 0.0).all()
+        worlds.step(np.zeros((1, worlds.config.plan_steps, 2)))
+        state = worlds.state
+        there = state.present[0] & state.respawns[0] & (state.v[0] > 0.0)
+        accel, comfort = state.actor_accel[0][there], state.comfort_brake[0][there]
+        assert (accel >= -comfort - 1e-9).all()
+        total += int(there.sum())
+        braking += int((accel < -0.5).sum())
+    assert total > 60 and braking > 0, "the draw must exercise braking"

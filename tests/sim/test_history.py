@@ -74,6 +74,19 @@ def test_handing_out_the_window_copies_nothing():
         assert np.shares_memory(ring.window, ring.images)
 
 
+def test_without_past_frames_nothing_moves():
+    ring = FrameRing(2, rig_of(3, 1), 1)
+    assert ring.images.shape[1] == 3
+    for decision in range(5):
+        for world in range(2):
+            write_newest(ring, world, decision, 3)
+        before = ring.images.copy()
+        ring.advance()
+        ring.hold(np.array([1]))
+        np.testing.assert_array_equal(ring.images, before)
+        assert (ring.tags[:, ring.place(0)] == decision).all(), "what is old is told by its number"
+
+
 @pytest.mark.parametrize(("cameras", "frames", "gap"), [(1, 2, 1), (4, 4, 1), (2, 3, 4)])
 def test_an_advance_moves_at_most_one_frame_on_average(cameras, frames, gap):
     rig = rig_of(cameras, frames)

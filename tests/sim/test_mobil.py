@@ -45,6 +45,17 @@ def test_the_gain_is_the_own_acceleration_there_less_that_here() -> None:
     assert right == NEVER, "there is no lane to the right"
 
 
+def test_nobody_crosses_a_line_that_must_not_be_crossed() -> None:
+    right = Lane("right", straight(0.0, 600.0), left="left", closed_left_m=(90.0, 110.0))
+    left = Lane("left", straight(0.0, 600.0, 3.5), right="right", closed_right_m=(0.0, 50.0))
+    road = add_layout(right, left)
+    for s, allowed in ((80.0, True), (100.0, False), (110.0, True)):
+        stage = Stage(road, 2)
+        me = stage.add("right", s, 15.0, style="normal", desired=20.0)
+        stage.add("right", s + 30.0, 8.0, desired=8.0)
+        assert (wishes(stage, me)[0] > 0.0) == allowed
+
+
 def test_a_leader_on_the_other_lane_lessens_the_gain() -> None:
     stage, me = slow_ahead()
     stage.add("lane1", 150.0, 12.0)

@@ -41,7 +41,7 @@ MAPS: dict[str, tuple[int, int, dict[str, int]]] = {
     "esmini/curves_elevation.xodr": (2, 2, styled(3, 1, 3) | {"lane (type border)": 4}),
     "esmini/e6mini.xodr": (6, 6, styled(7, 1, 7) | {
         "header/geoReference": 1, "lane (type border)": 6, "road/objects/object (rail-pole)": 2,
-        "road/objects/object (railing)": 2, "roadMark (laneChange is not obeyed)": 4,
+        "road/objects/object (railing)": 2,
     }),
     LIGHTS: (20, 4, styled(12, 16, 32) | {
         HEIGHT.format("left"): 8, HEIGHT.format("right"): 24,
@@ -52,7 +52,7 @@ MAPS: dict[str, tuple[int, int, dict[str, int]]] = {
         "controller": 23, "junction/controller": 23, "lane (type none)": 38,
         HEIGHT.format("left"): 63, HEIGHT.format("right"): 153,
         "road/signals/signal (dynamic type 1000002)": 34, "road/signals/signal (type -1)": 4,
-        "road/signals/signal/userData": 24, "roadMark (laneChange is not obeyed)": 2,
+        "road/signals/signal/userData": 24,
     }),
     CROSSING: (20, 4, {}),
     "esmini/soderleden.xodr": (11, 3, styled(10, 7, 23) | {

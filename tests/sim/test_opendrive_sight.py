@@ -8,7 +8,7 @@ from shapely.geometry import Point, Polygon
 from shapely.ops import unary_union
 
 from sim.roads.layout import Layout
-from tests.sim.xodr import crossing, geometry, lane, line, read, road, section, sign
+from tests.sim.xodr import by_name, crossing, geometry, lane, line, read, road, section, sign
 
 
 def paved(layout: Layout) -> Polygon:
@@ -45,6 +45,27 @@ def test_road_marks_lie_on_the_outer_edge_of_their_lane(tmp_path):
     assert len(layout.markings) == 3 and {middle.kind, right.kind, left.kind} == {
         "dashed", "edge", "solid",
     }  # fmt: skip
+
+
+def test_marks_say_where_nobody_may_change_lanes(tmp_path):
+    marks = "".join(
+        mark("broken", s=s, more=f'laneChange="{change}"')
+        for s, change in ((0.0, "both"), (20.0, "none"), (60.0, "decrease"), (80.0, "both"))
+    )
+    inner = [lane(id, more=marks) for id in (1, -1)]
+    lanes = section(*inner, lane(2), lane(-2))
+    by = by_name(read(tmp_path, road("1", line(100.0), lanes, 100.0)))
+    never = (np.inf, -np.inf)
+    # from lane -1 to -2 ids decrease; lanes 1 and 2 are driven the other way, 1 to 2 increases
+    want = {
+        "road1_s0_l-1": (never, (20.0, 60.0)),
+        "road1_s0_l-2": ((20.0, 80.0), never),
+        "road1_s0_l1": (never, (20.0, 80.0)),
+        "road1_s0_l2": ((40.0, 80.0), never),
+    }
+    for name, (left, right) in want.items():
+        assert by[name].closed_left_m == pytest.approx(left), name
+        assert by[name].closed_right_m == pytest.approx(right), name
 
 
 def test_double_lines_are_two_stripes_the_inner_one_first(tmp_path):

@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from alpamayo.streams import STREAM_TEXTURE
 from alpamayo.types import RoadSpec
 from sim.config import CameraConfig, RigConfig
+from sim.draws import bits
 from sim.roads import MapAtlas
 from sim.sensors import Rig, weather
 from sim.sensors.models import CLASSES
@@ -197,3 +199,21 @@ def test_all_weathers_at_once_on_all_kinds_of_rigs(kind):
         view(Seen("bus", 70.0, 3.5), fog_m=150.0, rain=0.5, snow=0.3, light=0.2, glare=0.4)
     )[0, 0]
     assert 5.0 < image.mean() < 250.0 and image.std() > 3.0
+
+
+@pytest.mark.parametrize("width", [64, 61])
+@pytest.mark.parametrize("amount", [1.0, 0.4])
+def test_noise_is_the_same_however_many_values_are_added_at_once(width, amount):
+    """Rows of a multiple of eight values are done by words; this is the formula for one value."""
+    rng = np.random.default_rng(4)
+    bank = (128 + np.clip(np.rint(rng.normal(0.0, 32.0, 4096)), -127, 127)).astype(np.uint8)
+    image = rng.integers(0, 256, (24, width, 3), dtype=np.uint8)
+    image[:4], image[4:8] = 0, 255
+    noisy = image.copy()
+    weather._add_noise(noisy, 5, 7, amount, bank)
+    half, length = int(amount * 36.0), 3 * width
+    for y, row in enumerate(image.reshape(24, length).astype(np.int64)):
+        word = int(bits(5, STREAM_TEXTURE, (7 << 12) + y))
+        k = 8 * (word % ((len(bank) - length) // 8))
+        grain = (bank[k : k + length].astype(np.int64) * 2 * half >> 8) - half
+        np.testing.assert_array_equal(noisy[y].reshape(-1), np.clip(row + grain, 0, 255))

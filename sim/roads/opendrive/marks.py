@@ -33,6 +33,7 @@ STRIPES: dict[str, tuple[bool, ...]] = {
     "curb": (False,),
     "none": (),
 }
+LANE_CHANGES = ("both", "increase", "decrease", "none")
 WIDTHS_M = {"standard": 0.12, "bold": 0.25}
 
 
@@ -54,8 +55,11 @@ def read_marks(lane: Node, section_m: float, skipped: Counter[str]) -> list[Road
         placed = tuple((2.0 * width_m * (middle - i), dash) for i, dash in enumerate(stripes))
         paint = KERB if kind == "curb" else COLORS.get(color, WHITE)
         start_m = section_m + node.number("sOffset", 0.0, low=0.0)
-        restricts = node.text("laneChange", "both") != "both"
-        marks.append(RoadMark(start_m, placed, width_m, paint, kind == "curb", restricts))
+        change = node.text("laneChange", "both")
+        if change not in LANE_CHANGES:
+            skipped[f"roadMark (laneChange {change[:40]})"] += 1
+            change = "both"
+        marks.append(RoadMark(start_m, placed, width_m, paint, kind == "curb", change))
     return sorted(marks, key=lambda mark: mark.start_m)
 
 

@@ -19,7 +19,8 @@ class RoadMark:
     """Paint on the outer edge of a lane from ``start_m`` (along the road) to the next mark.
 
     ``stripes``: (offset towards the middle of the road, whether dashed); on lane 0, to the left.
-    ``restricts``: whether it forbids a lane change in some direction.
+    ``lane_change``: towards which lane ids it may be crossed (``both``, ``increase``, ``decrease``,
+    ``none``).
     """
 
     start_m: float
@@ -27,7 +28,7 @@ class RoadMark:
     width_m: float
     color: tuple[int, int, int]
     is_kerb: bool
-    restricts: bool
+    lane_change: str
 
 
 @dataclass

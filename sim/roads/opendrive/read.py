@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.roads.layout import Lane, Layout
+from sim.roads.layout import NEVER_CLOSED_M, Lane, Layout
 from sim.roads.maps import Marking
 from sim.roads.opendrive.dress import across, add_marks, add_surfaces
 from sim.roads.opendrive.holes import fill_holes
@@ -125,10 +125,6 @@ def _lanes(
         junction = network.junctions.get(draft.strip.road.junction)
         stop_m = rule.stop_road_s_m
         left, right = (_neighbour(drafts, draft, side) for side in (1, -1))
-        # A lane's marks are those of its outer edge.
-        outward = right if draft.strip.road.right_hand else left
-        if outward and any(mark.restricts for mark in draft.record.marks):
-            skipped["roadMark (laneChange is not obeyed)"] += 1
         lanes.append(
             Lane(
                 name=draft.name,
@@ -145,9 +141,30 @@ def _lanes(
                 yields_to=names(gives_way.get(key, [])),
                 junction=-1 if junction is None else junction.index,
                 ends_m=draft.ends_m,
+                closed_left_m=_closed_m(drafts, draft, 1),
+                closed_right_m=_closed_m(drafts, draft, -1),
             )
         )
     return lanes
+
+
+def _closed_m(drafts: dict[Key, Draft], draft: Draft, left: int) -> tuple[float, float]:
+    """From where to where on a lane marks forbid to change to the neighbour on its left (1) or
+    right (-1); where they allow it in between, it counts as forbidden too."""
+    road, section, id = draft.key
+    beside = id + (left if draft.along else -left)
+    # A lane's marks are those of its outer edge.
+    outer = drafts.get((road, section, id if abs(beside) > abs(id) else beside))
+    if outer is None:
+        return NEVER_CLOSED_M
+    allowed = ("both", "increase" if beside > id else "decrease")
+    marks, end_m = outer.record.marks, float(draft.road_s_m.max())
+    places = []
+    for n, mark in enumerate(marks):
+        if mark.lane_change not in allowed:
+            until_m = marks[n + 1].start_m if n + 1 < len(marks) else end_m
+            places += [draft.place_m(mark.start_m), draft.place_m(until_m)]
+    return (min(places), max(places)) if places else NEVER_CLOSED_M
 
 
 def _speed_limit_mps(drafts: dict[Key, Draft], draft: Draft, skipped: Counter[str]) -> float | None:
