@@ -231,9 +231,23 @@ _TINY = VLMConfig(
     # Told its own past, a small imitator repeats it instead of looking at the road.
     prompt=PromptConfig(history_intervals=0),
 )
+_SMALL = replace(
+    _TINY,
+    hidden_size=384,
+    intermediate_size=1536,
+    num_hidden_layers=10,
+    num_attention_heads=6,
+    num_key_value_heads=2,
+    head_dim=64,
+    initializer_range=0.04,
+    vision=VisionConfig(
+        hidden_size=256, intermediate_size=768, num_hidden_layers=6, num_attention_heads=4
+    ),
+)
 _NLD_8B = VLMConfig()
 PRESETS: dict[str, VLMConfig] = {
     "tiny": _TINY,
+    "small": _SMALL,
     "nld-3b": replace(_NLD_8B, num_hidden_layers=26, hidden_size=3072, intermediate_size=9216),
     "nld-8b": _NLD_8B,
     "nld-14b": replace(

@@ -29,6 +29,7 @@ def shapes(config: VLMConfig) -> dict[str, tuple[int, ...]]:
 @pytest.mark.parametrize(
     ("preset", "count", "parameters"),
     [
+        ("small", 153, 0.028),
         ("nld-3b", 237, 3.83),
         ("nld-8b", 309, 8.49),
         ("nld-14b", 363, 13.51),

@@ -15,6 +15,7 @@ from policies.vlm.checkpoint import from_pretrained, save_pretrained
 from policies.vlm.config import MASK_ID, RopeConfig
 from policies.vlm.decode import Frozen, decode_plan
 from policies.vlm.engine import Engine, EngineConfig, EngineNetwork
+from policies.vlm.engine.ops import TorchOps
 from policies.vlm.model import NLDModel
 from policies.vlm.prompt import PromptEncoder
 from policies.vlm.schedule import DecodeConfig
@@ -118,6 +119,48 @@ def test_a_model_with_fused_weights_saves_and_loads(model: NLDModel, tmp_path: P
     Engine(model)
     again = from_pretrained(save_pretrained(model, tmp_path / "c"))
     assert all(torch.equal(expected[n], t) for n, t in again.state_dict().items())
+
+
+class ContiguousOps(TorchOps):
+    """Refuses what the fused kernels could not read: they take rows as they lie in memory."""
+
+    def add_norm(
+        self, x: torch.Tensor, delta: torch.Tensor | None, weight: torch.Tensor, eps: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        assert x.is_contiguous() and (delta is None or delta.is_contiguous())
+        return super().add_norm(x, delta, weight, eps)
+
+    def linear(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        assert x.is_contiguous() and w.is_contiguous()
+        return super().linear(x, w)
+
+
+@torch.no_grad()
+def test_kernels_get_rows_as_they_lie_in_memory(model: NLDModel) -> None:
+    """The last position of each of several rows is a strided view until it is copied."""
+    engine = Engine(model, EngineConfig(max_prefix=128), ops=ContiguousOps())
+    prompt = PromptEncoder(model.config)(observation(ROWS))
+    uniforms = numbers(DecodeConfig(), ROWS)
+    engine.plan(prompt.ids, prompt.frames, DecodeConfig(), LENGTH, uniforms=uniforms)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", MODES)
+@torch.no_grad()
+def test_captured_fused_decoding_equals_plain_decoding_on_a_device(
+    model: NLDModel, name: str
+) -> None:
+    config, uniforms = MODES[name], numbers(MODES[name], ROWS)
+    config = replace(config, max_rounds=LENGTH if config.mode == "threshold" else 0)
+    wide = toy_config(bins=7, head_dim=32, hidden_size=64)
+    prompt = PromptEncoder(wide)(observation(ROWS))
+    plans = []
+    for triton in (False, True):
+        engine = Engine(toy_model(wide).cuda(), EngineConfig(max_prefix=128, triton=triton))
+        out = engine.plan(prompt.ids, prompt.frames, config, LENGTH, uniforms=uniforms)
+        plans.append((out.tokens.clone(), out.log_prob.clone()))
+    assert torch.equal(plans[0][0], plans[1][0])
+    assert torch.allclose(plans[0][1], plans[1][1], atol=1e-2)
 
 
 # ---- drafter's adapter ---------------------------------------------------------------
