@@ -46,7 +46,9 @@ ROUTE_LANE_COST_PER_LANE = 1.0
 OFFSET_COST_PER_M = 0.5
 
 # Ways past what blocks the lane, tried by who would have to stand: lateral shifts in lane widths.
-STANDING_MPS = 2.0
+# Who is still fast stops first: what it brakes for may move on.
+STANDING_MPS, CRAWLING_MPS = 2.0, 5.0
+PASSING_GAP_M = 0.5
 PASSING_PROFILES_MPS2 = (1.5, 0.0, -2.0, -4.5, -8.0)
 NUDGE, STRADDLE = 0.25, 0.5
 NUDGE_COST, ONCOMING_COST = 1.0, 5.0
@@ -109,7 +111,7 @@ class ExpertPolicy:
         if len(n):
             targets, cost = (x[rows[n]] for x in ways_past(state))
             past, price, _ = self._cheapest(
-                state, view, rows[n], targets, cost, PASSING_PROFILES_MPS2
+                state, view, rows[n], targets, cost, PASSING_PROFILES_MPS2, PASSING_GAP_M
             )
             better = price < total[n]
             best[n[better]] = past[better]
@@ -123,9 +125,11 @@ class ExpertPolicy:
         targets: FloatArray,
         lane_cost: FloatArray,
         profiles: tuple[float, ...],
+        least_gap_m: float = 0.0,
     ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
         """Of every profile at every lateral target [n, T] of ``rows``: the cheapest plan
-        [n, K', 2], its cost [n], and whether it ends in a crash or (almost) standing.
+        [n, K', 2], its cost [n], and whether it ends in a crash or crawls to a stop. Nearer than
+        ``least_gap_m`` to somebody counts as a crash would.
         """
         steps, count = self._long.steps, len(profiles)
         curve = self._curve_accel(state, view)[:, None]
@@ -142,9 +146,11 @@ class ExpertPolicy:
         forecast = view.forecast(plans, rows)
         urgency = np.clip(state.speed_mps[rows] / TTC_FULL_COST_MPS, 0.0, 1.0)[:, None]
         total = plan_cost(forecast, plans, urgency) + np.where(np.isfinite(cost), cost, 1e9)
+        total = total + COLLISION_COST * (forecast.min_gap_m < least_gap_m)
         n, best = np.arange(len(rows)), total.argmin(axis=1)
         ends = np.isfinite(np.minimum(forecast.collision_s, forecast.off_road_s))[n, best]
-        stuck = ends | (forecast.end_speed_mps[n, best] < STANDING_MPS)
+        stops = forecast.end_speed_mps[n, best] < STANDING_MPS
+        stuck = ends | (stops & (state.speed_mps[rows] < CRAWLING_MPS))
         return plans[n, best], total[n, best], stuck
 
 

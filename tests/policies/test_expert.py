@@ -119,11 +119,14 @@ def test_with_every_lane_blocked_it_stops() -> None:
 
 
 def test_who_would_have_to_stand_passes_by_the_oncoming_lane_if_that_is_free() -> None:
-    """Its own lane is blocked, and it has no other: the lattice alone would stop."""
-    view = FakeView([8.0], blocked=(-1, 0), left_lanes=0.0)
-    plan = ExpertPolicy().plan(observation(1), noise_keys=keys(1), privileged=view)
+    """Its own lane is blocked, and it has no other: the lattice alone would stop. Who is still fast
+    brakes first.
+    """
+    view = FakeView([4.0, 8.0], blocked=(-1, 0), left_lanes=0.0)
+    plan = ExpertPolicy().plan(observation(2), noise_keys=keys(2), privileged=view)
     assert plan.accel_mps2[0, 0] > -0.5
     assert plan.curvature_per_m[0, 0] > 0.005  # steers left
+    assert plan.accel_mps2[1, 0] <= -4.0
 
 
 def test_who_is_stuck_looks_for_ways_past_where_no_lane_of_its_own_direction_lies() -> None:

@@ -47,7 +47,13 @@ def run(args: argparse.Namespace) -> int:
     if args.sample is not None and (not args.check or args.sample < 0):
         raise RequestError("command line: --sample: expected a number of at least 0, with --check")
     dangers = _chosen(args.ids)
-    return _check(args, dangers) if args.check else _prove(args, dangers)
+    done = 0 if args.check else _prove(args, dangers)
+    if args.docs:
+        from alpamayo.library_page import write_docs
+        from scenarios.families import family_of
+
+        write_docs(redraw={f.id for d in dangers if args.ids and (f := family_of(d.family))})
+    return _check(args, dangers) if args.check else done
 
 
 def _chosen(names: list[str]) -> list[ScenarioDocument]:
@@ -93,7 +99,6 @@ def _is_stored(document: ScenarioDocument) -> bool:
 
 def _prove(args: argparse.Namespace, dangers: list[ScenarioDocument]) -> int:
     from alpamayo.evaluation.proving import prove, store
-    from scenarios.families import family_of
 
     proofs, stored = [], 0
     for document in dangers:
@@ -102,10 +107,6 @@ def _prove(args: argparse.Namespace, dangers: list[ScenarioDocument]) -> int:
         if _is_stored(document) and proof.twin and not proof.shortfalls:
             store(proof)
             stored += 1
-    if args.docs:
-        from alpamayo.library_page import write_docs
-
-        write_docs(redraw={f.id for d in dangers if args.ids and (f := family_of(d.family))})
     if args.json:
         print_json([{**asdict(p), "shortfalls": p.shortfalls} for p in proofs])
     else:
