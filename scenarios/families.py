@@ -32,7 +32,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(5, "cut_out_stopped", "cut-out that reveals stopped targets", "R 4.5.1, R 4.5.2", "lateral"),
     Family(6, "partly_blocked_lane", "targets that block the lane partly, or several lanes", "R 4.2.2, R 4.2.4", "obstacle"),
     Family(7, "drifting_neighbour", "swerving or drifting neighbour, side vehicle", "N19, R 4.1.2, R 4.1.3", "lateral"),
-    Family(8, "parking_pull_out", "parked car pulls out, ego leaves parking", "N17, B ParkingCutIn, StaticCutIn, ParkingExit", "lateral"),
+    Family(8, "parking_pull_out", "parked car or queued car pulls out", "N17, B ParkingCutIn, StaticCutIn, ParkingExit", "lateral"),
     Family(9, "parked_obstacle", "parked obstacle to go around, one-way and against oncoming", "B ParkedObstacle(TwoWays), I nudge/overtake, W Single-Lane", "obstacle"),
     Family(10, "door_opening", "door opens into the lane", "B VehicleOpensDoorTwoWays, E dooring, W Single-Lane", "obstacle"),
     Family(11, "accident_site", "accident site, people on the road", "B Accident(TwoWays), I accident site", "obstacle"),
