@@ -13,7 +13,7 @@ from alpamayo.types import RequestError
 from policies.vlm.config import PromptConfig
 from policies.vlm.image_input import check_images, image_tokens
 from policies.vlm.prompt import PromptEncoder, image_block
-from policies.vlm.vision import _CENTRE, IMAGE_MEAN, IMAGE_STD, fit_frames, image_grid
+from policies.vlm.vision import CENTRE, IMAGE_MEAN, IMAGE_STD, fit_frames, image_grid
 from tests.policies.cases import observation, toy_config, toy_model
 
 CELL = 28
@@ -64,7 +64,7 @@ def test_the_tower_reads_pixels_as_the_processor_writes_them() -> None:
     theirs = F.conv2d(processed(frame)[None], tower.patch_conv.weight, stride=14)
     weight, bias = tower._pixel_weight()
     patches = torch.from_numpy(frame).view(2, 14, 4, 42).transpose(1, 2).reshape(2, 4, -1)
-    ours = F.linear(patches.float() - _CENTRE, weight, bias)
+    ours = F.linear(patches.float() - CENTRE, weight, bias)
     assert torch.allclose(ours.permute(2, 0, 1), theirs[0].detach(), atol=2e-4)
 
 
