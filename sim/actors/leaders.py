@@ -32,7 +32,8 @@ MERGE_LOOK_M = 60.0
 MERGE_CORRIDOR_M = 4.0
 BEHIND_M = 6.0
 JOIN_LOOK_M = 25.0  # before a place where another lane joins
-JOIN_LEFT_M = 7.0  # closer than this to it, nobody waits any more
+JOIN_LEFT_M = 7.0  # closer than this to it, hardly anybody waits any more,
+JOINING_MPS = 2.0  # and nobody who drives as fast as this
 SWEPT_M = 1.5  # corners reach out of a bend by no more than this
 # Bounds for leaving out who cannot matter: how much longer than the way along a bent lane the
 # straight distance between two offset cars may be, as a factor and in metres.
@@ -156,9 +157,11 @@ def _pressing(
 def _gap_at_join(k: int, link: int, j: int, pair: Any, bodies: Any) -> float:
     """Gap to row ``j`` where its lane joins lane ``link`` of the way of row ``k`` a little ahead:
     both measured to the place where they join, before they are in each other's way (inf: it does
-    not join there, is not nearer, or may still wait before it)."""
+    not join there, is not nearer, or waits or may still wait before it)."""
     rows = bodies.rows
     if math.isinf(pair.meet_s_p) or not math.isinf(pair.cross_s):
+        return math.inf
+    if rows[j, SPEED] < JOINING_MPS:
         return math.inf
     to_go = bodies.starts[k, link] + pair.meet_s_p - rows[k, S]
     their_to_go = pair.meet_s_q - rows[j, S]
