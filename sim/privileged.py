@@ -1,7 +1,7 @@
 """The privileged view: true state, and forecasts made by simulating forks of the worlds.
 
-A forecast first drives the latency with the plan that drives now (once per world, at the
-simulator's tick), then one fork per candidate at ``FORECAST_TICK_S``. Events therefore fire up to
+A forecast first drives the latency (the expected one and what faults add) with the plans that are
+on their way (once per world, at the simulator's tick), then one fork per candidate at ``FORECAST_TICK_S``. Events therefore fire up to
 one coarse tick late and contacts are seen on the coarse grid; everything else is the simulator
 itself. Forecast worlds draw no images and know no time-out.
 """
@@ -16,6 +16,8 @@ from alpamayo.types import (
     END_COLLISION,
     END_OFF_ROAD,
     END_RED_LIGHT,
+    END_RUNNING,
+    END_TIMEOUT,
     FloatArray,
     Forecast,
     IntArray,
@@ -40,7 +42,9 @@ class PrivilegedWorlds:
         if self._later is None:
             later = self._worlds.fork(self._rows)
             self._tally = later.new_tally()
-            later.run(later.latency_ticks, self._tally, time_limit=False)
+            wait = later.expected_latency_ticks()
+            _run_each(later, wait, self._tally)
+            self._latency_s = wait * later.config.tick_s
             self._later = later
         return self._later
 
@@ -80,6 +84,7 @@ class PrivilegedWorlds:
         start = self._at_effect()
         worlds = start.fork(np.repeat(rows, c))
         config = worlds.config
+        latency_s = self._latency_s[rows].repeat(c)
         worlds.trim_actors()
         worlds.set_stride(_stride(config.tick_s, config.plan_step_s))
         worlds.adopt(np.asarray(plans, dtype=np.float64).reshape(n * c, steps, 2))
@@ -90,7 +95,7 @@ class PrivilegedWorlds:
         total_s = steps * config.plan_step_s + hold_s
         worlds.run(round(total_s / worlds.tick_s), tally, time_limit=False)
         # A world stops counting ticks when it ends.
-        ended_s = config.latency_s + (state.tick - first_tick) * config.tick_s
+        ended_s = latency_s + (state.tick - first_tick) * config.tick_s
         lateral, _ = worlds.atlas.nearest_lane(state.map_id, state.x, state.y)
         return Forecast(
             collision_s=np.where(state.end == END_COLLISION, ended_s, np.inf).reshape(n, c),
@@ -102,6 +107,17 @@ class PrivilegedWorlds:
             end_speed_mps=state.speed.reshape(n, c),
             lateral_m=lateral.reshape(n, c),
         )
+
+
+def _run_each(worlds: WorldBatch, ticks: IntArray, tally: np.ndarray) -> None:
+    """Advance world b by ``ticks`` [b] ticks; those that are done wait for the others."""
+    done, end = 0, worlds.state.end
+    for until in np.unique(ticks):
+        waiting = (ticks < until) & (end == END_RUNNING)
+        end[waiting] = END_TIMEOUT
+        worlds.run(int(until) - done, tally, time_limit=False)
+        end[waiting] = END_RUNNING
+        done = int(until)
 
 
 def _stride(tick_s: float, plan_step_s: float) -> int:

@@ -21,7 +21,7 @@ from sim.actors.bodies import scratch
 from sim.actors.logs import LogArena
 from sim.compile import ensure_compiled
 from sim.config import SimConfig
-from sim.faults import faults_of, observed_state
+from sim.faults import extra_latency_s, faults_of, observed_state
 from sim.judge import TALLY, start_tally, to_signals
 from sim.latency import adopt_all, expected_ticks, latency_ticks, queue_slots
 from sim.params import params_of, whole_ticks
@@ -239,6 +239,16 @@ class WorldBatch:
             self.config, state.seed, state.decision, faults, self.time_s, latency_s
         )
         begin_decisions(state.worlds, plans, state.queue, state.queue_due, due)
+
+    def expected_latency_ticks(self) -> IntArray:
+        """Base ticks [B] after which a plan made from the present observation should drive."""
+        everyone = np.arange(self.num_worlds)
+        faults = faults_of(self.state, everyone, self.scenarios, self.config.tick_s)
+        extra_s = np.array([
+            extra_latency_s(f, time_s) for f, time_s in zip(faults, self.time_s, strict=True)
+        ])  # fmt: skip
+        extra: IntArray = np.ceil(extra_s / self.config.tick_s - 1e-6).astype(np.int64)
+        return self.latency_ticks + extra
 
     def new_tally(self) -> np.ndarray:
         """[B] records for the judge, of an interval that starts now."""

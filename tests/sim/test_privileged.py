@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alpamayo.types import ActorSpec, EgoSpec, RoadSpec, SignalPlan
+from alpamayo.types import ActorSpec, EgoSpec, Fault, RoadSpec, SignalPlan
 from sim.world import WorldBatch
 
 
@@ -72,6 +72,21 @@ def test_the_old_plan_drives_until_the_new_one_takes_effect(scenario, blind) -> 
     assert state["s_m"][0] == pytest.approx(30.0 + 7.0 + 0.4**2)
     forecast = view.forecast(constant(0.0)[None, None], np.array([0]))
     assert forecast.end_speed_mps[0, 0] == pytest.approx(10.8, abs=1e-6)
+
+
+def test_latency_that_a_fault_adds_is_waited_for_in_its_own_world_only(scenario, blind) -> None:
+    """Two decisions of 2 m/s2 from 10 m/s, latency 0.1 s and in the second world 0.25 s more (0.4
+    s in whole ticks): after 0.8 s the third plan takes effect at 0.9 s and at 1.2 s."""
+    slow = replace(scenario(), faults=(Fault("latency", amount=0.25, start_s=0.3),))
+    worlds = WorldBatch([scenario(), slow], replace(blind, actuator_lag_s=0.0))
+    for _ in range(2):
+        worlds.step(np.tile(constant(2.0, steps=8), (2, 1, 1)))
+    view = worlds.privileged()
+    assert worlds.state.speed.tolist() == pytest.approx([11.4, 11.4])
+    assert view.ego_route_state()["speed_mps"].tolist() == pytest.approx([11.6, 12.2])
+    forecast = view.forecast(constant(0.0)[None, None].repeat(2, 0), np.arange(2))
+    assert forecast.end_speed_mps[:, 0].tolist() == pytest.approx([11.6, 12.2])
+    assert forecast.progress_m[:, 0].tolist() == pytest.approx([11.6 * 4.8, 12.2 * 4.8])
 
 
 def test_route_state_and_route_ahead_describe_the_bend(scenario, blind) -> None:
