@@ -217,11 +217,11 @@ RoadKind = Literal[
 ]  # fmt: skip
 ActorKind = Literal[
     "car", "van", "truck", "motorcycle", "cyclist", "pedestrian", "cone", "barrier", "debris",
-    "bus", "animal", "ball", "door",
+    "bus", "animal", "ball", "door", "car_picture", "person_picture",
 ]  # fmt: skip
 ACTOR_KINDS: tuple[str, ...] = (
     "car", "van", "truck", "motorcycle", "cyclist", "pedestrian", "cone", "barrier", "debris",
-    "bus", "animal", "ball", "door",
+    "bus", "animal", "ball", "door", "car_picture", "person_picture",
 )  # fmt: skip
 # (length_m, width_m, height_m) of each kind's box.
 ACTOR_SIZES_M: dict[str, tuple[float, float, float]] = {
@@ -238,6 +238,8 @@ ACTOR_SIZES_M: dict[str, tuple[float, float, float]] = {
     "animal": (1.6, 0.5, 1.3),
     "ball": (0.4, 0.4, 0.4),
     "door": (1.1, 0.12, 1.2),
+    "car_picture": (0.12, 2.6, 2.0),
+    "person_picture": (0.12, 1.3, 2.2),
 }
 EGO_SIZE_M = (4.8, 2.0, 1.6)
 

@@ -23,7 +23,7 @@ from scenarios.schema import ScenarioDocument
 from scenarios.schema_actors import Actor, Driver
 from scenarios.yaml_tree import Loc
 
-OBJECTS = ("cone", "barrier", "debris")
+OBJECTS = ("cone", "barrier", "debris", "car_picture", "person_picture")
 SCRIPTED_KINDS = ("pedestrian", "animal", "ball")
 NO_REVERSE = ("cyclist", "motorcycle", *SCRIPTED_KINDS, *OBJECTS)
 WALK_MPS = 1.34  # Helbing & Molnar, "Social force model for pedestrian dynamics", 1995

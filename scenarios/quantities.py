@@ -21,6 +21,7 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "white": (225, 225, 225),
     "silver": (165, 170, 175),
     "black": (35, 35, 40),
+    "gray": (100, 102, 105),
     "red": (165, 30, 30),
     "blue": (35, 60, 150),
     "green": (30, 95, 55),

@@ -47,7 +47,7 @@ from sim.state import (
 
 ROUTE_END_M = 5.0
 ROUTE_M = 1500.0  # a route that nobody described goes on this far
-OBJECT_KINDS = ("cone", "barrier", "debris")
+OBJECT_KINDS = ("cone", "barrier", "debris", "car_picture", "person_picture")
 AGILE_KINDS = ("pedestrian", "cyclist", "animal")  # may move sideways while standing lengthwise
 OFF_MAP_M = 60.0  # farther than this beside every lane, an actor is not on the map
 

@@ -1,9 +1,10 @@
 """The privileged view: true state, and forecasts made by simulating forks of the worlds.
 
 A forecast first drives the latency (the expected one and what faults add) with the plans that are
-on their way (once per world, at the simulator's tick), then one fork per candidate at ``FORECAST_TICK_S``. Events therefore fire up to
-one coarse tick late and contacts are seen on the coarse grid; everything else is the simulator
-itself. Forecast worlds draw no images and know no time-out.
+on their way (once per world, at the simulator's tick), then one fork per candidate at
+``FORECAST_TICK_S``. Events therefore fire up to one coarse tick late and contacts are seen on the
+coarse grid; everything else is the simulator itself. Forecast worlds draw no images
+and know no time-out.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ _CLASS_OF = {
     **dict.fromkeys(("car", "van", "truck", "bus", "door"), "vehicle"),
     **dict.fromkeys(("motorcycle", "cyclist"), "two_wheeler"),
     **dict.fromkeys(("cone", "barrier", "debris", "ball"), "object"),
+    **dict.fromkeys(("car_picture", "person_picture"), "object"),
     **dict.fromkeys((k for k in _FIXED if k.startswith("sign_")), "sign"),
     "pedestrian": "pedestrian", "animal": "animal", "signal": "signal", "pole": "pole",
     "building": "building", "tree": "vegetation",

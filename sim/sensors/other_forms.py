@@ -10,6 +10,7 @@ import numpy as np
 from sim.sensors.forms import (
     BLACK,
     BODY_GRAY,
+    CHROME,
     DARK,
     FRONT,
     GLASS,
@@ -17,6 +18,7 @@ from sim.sensors.forms import (
     HELMET,
     JACKET,
     NUMBER,
+    PLATE,
     REAR,
     RED,
     SIDE,
@@ -148,8 +150,44 @@ def other_forms() -> dict[str, tuple[Block, ...]]:
     )  # fmt: skip
     return {
         "cone": cone, "barrier": barrier, "debris": debris, "ball": (Block(ball=True),),
-        "signal": signal, "pole": (Block(color=BODY_GRAY),), **_signs(), **_scenery(),
+        "signal": signal, "pole": (Block(color=BODY_GRAY),), **_pictures(), **_signs(),
+        **_scenery(),
     }  # fmt: skip
+
+
+def _pictures() -> dict[str, tuple[Block, ...]]:
+    """Flat boards with a life-size picture on both sides; what it shows has the thing's colour."""
+    far: dict[str, Any] = {"reach": 4.0}
+    sky, street, front = (150, 185, 220), (120, 120, 118), (-0.04, 1.04)
+    car = (
+        Block(color=WHITE, patches=(
+            *both((0.03, 0.97), (0.4, 0.97), sky, **far),
+            *both((0.03, 0.97), (0.03, 0.4), street, **far),
+        )),
+        Block(along=front, across=(0.14, 0.86), up=(0.17, 0.5), level=1, patches=(
+            *both((0.0, 1.0), (0.0, 0.2), CHROME, **far),
+            *both((0.06, 0.22), (-0.35, 0.0), TYRE, **far),
+            *both((0.78, 0.94), (-0.35, 0.0), TYRE, **far),
+            *both((0.02, 0.24), (0.55, 0.9), RED, **far),
+            *both((0.76, 0.98), (0.55, 0.9), RED, **far),
+            *both((0.38, 0.62), (0.4, 0.65), PLATE),
+        )),
+        Block(along=front, across=(0.2, 0.8), up=(0.5, 0.78), top_across=(0.26, 0.74), level=1,
+              patches=both((0.08, 0.92), (0.12, 0.88), GLASS, **far)),
+    )  # fmt: skip
+    person = (
+        Block(color=WHITE, patches=(
+            *both((0.04, 0.96), (0.3, 0.97), sky, **far),
+            *both((0.04, 0.96), (0.03, 0.3), street, **far),
+        )),
+        Block(along=front, across=(0.34, 0.66), up=(0.44, 0.74), top_across=(0.3, 0.7), level=1,
+              patches=(
+                  *both((0.05, 0.45), (-1.2, 0.0), TROUSERS, **far),
+                  *both((0.55, 0.95), (-1.2, 0.0), TROUSERS, **far),
+                  *both((0.3, 0.7), (1.02, 1.5), SKIN, corners=12, **far),
+              )),
+    )  # fmt: skip
+    return {"car_picture": car, "person_picture": person}
 
 
 def _signs() -> dict[str, tuple[Block, ...]]:
