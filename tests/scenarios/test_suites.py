@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpamayo.types import RequestError
+from scenarios.families import FAMILIES, NOMINAL_TWINS, family_of
 from scenarios.load import load_document
 from scenarios.splits import HELD_OUT_FAMILIES, SEEDS, SPLITS, holds, split_of_seed
 from scenarios.suites import (
@@ -48,6 +49,19 @@ def test_the_shipped_suites_have_the_stated_mix() -> None:
         assert sum(shares.values()) == pytest.approx(1.0)
         found = sum(share for key, share in shares.items() if not load_document(key).nominal)
         assert found == pytest.approx(danger_share, abs=0.005)
+
+
+def test_every_family_is_as_frequent_as_the_other_in_the_long_tail() -> None:
+    suite, found = load_suite("test_longtail"), dict[str, float]()
+    for name, share in suite.shares.items():
+        document = load_document(name)
+        family = family_of(document.family)
+        assert document.nominal or family is not None
+        key = "twins" if document.nominal or family is None else family.id
+        found[key] = found.get(key, 0.0) + share
+    assert set(found) == {f.id for f in FAMILIES if f.id != NOMINAL_TWINS} | {"twins"}
+    assert all(s == pytest.approx(1 / 60) for name, s in found.items() if name != "twins")
+    assert found["twins"] == pytest.approx(15 / 60)
 
 
 def test_random_order_follows_the_weights() -> None:
