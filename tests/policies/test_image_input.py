@@ -62,7 +62,7 @@ def test_the_tower_reads_pixels_as_the_processor_writes_them() -> None:
     tower = toy_model().encoder.vision_tower
     frame = picture(28, 56)
     theirs = F.conv2d(processed(frame)[None], tower.patch_conv.weight, stride=14)
-    weight, bias = tower._pixel_weight()
+    weight, bias = tower.pixel_weight()
     patches = torch.from_numpy(frame).view(2, 14, 4, 42).transpose(1, 2).reshape(2, 4, -1)
     ours = F.linear(patches.float() - CENTRE, weight, bias)
     assert torch.allclose(ours.permute(2, 0, 1), theirs[0].detach(), atol=2e-4)
