@@ -44,11 +44,11 @@ def load_document(id_or_path: str | Path) -> ScenarioDocument:
     from scenarios.catalog import resolve
 
     path = resolve(id_or_path)
-    return _load_cached(str(path), path.stat().st_mtime_ns, str(id_or_path))
+    return _load_cached(str(path.resolve()), path.stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=256)
-def _load_cached(path: str, _changed_ns: int, _given: str) -> ScenarioDocument:
+@lru_cache(maxsize=1024)
+def _load_cached(path: str, _changed_ns: int) -> ScenarioDocument:
     return load_file(Path(path))
 
 

@@ -10,6 +10,7 @@ from alpamayo.cli.scenario.common import print_json
 from alpamayo.types import RequestError
 
 if TYPE_CHECKING:
+    from scenarios.clean import CleanFiles
     from scenarios.yaml_tree import LocatedProblem
 
 HELP = "check scenario and suite files, print every error with its place"
@@ -17,13 +18,21 @@ HELP = "check scenario and suite files, print every error with its place"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="file, folder or library id")
+    parser.add_argument(
+        "--fresh", action="store_true", help="check also what was found clean before"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    from scenarios.clean import CleanFiles
+
     files = scenario_files(args.paths)
     problems: list[LocatedProblem] = []
+    clean = CleanFiles()
     for file in files:
-        problems += _problems_of(file)
+        if args.fresh or not clean.has(file):
+            problems += _problems_of(file, clean)
+    clean.save()
     problems = list(dict.fromkeys(problems))  # a base and its twins share theirs
     if args.json:
         print_json({"files": len(files), "problems": [problem.as_dict() for problem in problems]})
@@ -52,8 +61,8 @@ def scenario_files(paths: list[str]) -> list[Path]:
     return files
 
 
-def _problems_of(file: Path) -> list[LocatedProblem]:
-    from scenarios.load import load_file
+def _problems_of(file: Path, clean: CleanFiles) -> list[LocatedProblem]:
+    from scenarios.load import load_document
     from scenarios.suites import load_suite
     from scenarios.yaml_tree import LocatedProblem, Mark, ScenarioFileError, read_tree
 
@@ -61,8 +70,9 @@ def _problems_of(file: Path) -> list[LocatedProblem]:
         value = read_tree(file).value
         if isinstance(value, dict) and {"scenarios", "select"} & set(value) and "road" not in value:
             load_suite(file)
+            clean.add_suite(file)
         else:
-            load_file(file)
+            clean.add_scenario(file, load_document(file))
     except ScenarioFileError as error:
         return list(error.problems)
     except RequestError as error:  # not even text: others may still be checked
