@@ -1,8 +1,8 @@
 """Whether the controller keeps its time while a planner works, stalls, raises or answers nonsense
 beside it.
 
-The planner sees observations of the simulator, one after the other, with the speed of the car that
-the controller drives.
+The planner sees one observation after the other, with the speed of the car that the controller
+drives.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from alpamayo import streams
+from alpamayo.bench_policy import Images, driven, invented
 from alpamayo.types import FloatArray, ObservationBatch, PlanBatch, PlanSpec, Policy
 from policies.plan_board import OUTCOME_NAMES
 from policies.plan_keeper import SOURCE_NAMES, SOURCE_PLAN, RealtimeConfig
@@ -75,17 +76,10 @@ class FaultyPolicy:
 
 
 class ObservationBank:
-    """Observations of the simulator's held-out scenarios, in turn."""
+    """Observations in turn, with the speed of the car that is driven."""
 
-    def __init__(self, suite: str, config: SimConfig, count: int = OBSERVATIONS) -> None:
-        from scenarios.suites import load_suite
-        from sim.world import WorldBatch
-
-        worlds = WorldBatch(load_suite(suite).draw(count), config)
-        straight = np.zeros((count, config.plan_steps, 2), np.float32)
-        worlds.step(straight)
-        self._all = worlds.observe()
-        self._next = 0
+    def __init__(self, seen: ObservationBatch) -> None:
+        self._all, self._next = seen, 0
 
     def __call__(self, ego: FloatArray) -> ObservationBatch:
         row = self._next % len(self._all)
@@ -105,10 +99,16 @@ def bench_realtime(
     faults: Faults | None = None,
     controller: Literal["process", "thread"] = "process",
     priority: bool = True,
+    images: Images | None = None,
 ) -> tuple[dict[str, Any], Record]:
-    """Drive for ``seconds``; (figures, record)."""
+    """Drive for ``seconds``; (figures, record). Observations are the simulator's, of ``suite``, or
+    invented ``images``."""
     spec = PlanSpec(sim.plan_steps, sim.plan_step_s)
-    bank = ObservationBank(suite, sim)
+    if images is None:
+        seen = driven(suite, OBSERVATIONS, sim, decisions=2)[-1]
+    else:
+        seen = invented(images, OBSERVATIONS, decisions=1)[0]
+    bank = ObservationBank(seen)
     observation = bank(np.array([0.0, 0.0, 0.0, 12.0]))
     for call in range(3):  # the first calls of a policy set it up; a car is ready before it drives
         policy.plan(observation, noise_keys=streams.keys(np.zeros(1), 0, np.full(1, call)))

@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--random-weights", action="store_true", help="needed with --size: nothing is loaded")
     add("--batch", default="1,8,64", metavar="N,N", help="batch sizes (default: 1,8,64)")
     add("--rounds", default="1,2,4,8", metavar="K,K", help="of diffusion (default: 1,2,4,8)")
-    add("--images", metavar="NxWxH", help="invented images, such as 3x448x252")
+    add("--images", metavar="NxWxH", help="policy, realtime: invented images, such as 3x448x252")
     add("--device", default="cpu", help="with --size: cpu or cuda (default: cpu)")
     add(
         "--dtype",
@@ -192,6 +192,7 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
 
 
 def _realtime(args: argparse.Namespace, policy: Any, seconds: float, config: Any) -> dict[str, Any]:
+    from alpamayo.bench_policy import Images
     from alpamayo.bench_realtime import Faults, bench_realtime
     from alpamayo.types import RequestError
     from policies.plan_keeper import RealtimeConfig
@@ -219,6 +220,7 @@ def _realtime(args: argparse.Namespace, policy: Any, seconds: float, config: Any
         faults=Faults() if args.faults else None,
         controller=args.controller,
         priority=not args.no_priority,
+        images=None if args.images is None else Images.parse(args.images),
     )
     if args.latency_profile:
         _write_profile(args, record.latency_s().tolist())
