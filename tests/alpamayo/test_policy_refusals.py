@@ -108,7 +108,7 @@ def budget(tokens: int) -> Damage:
 CASES: dict[str, tuple[Damage, str]] = {
     "wrong vocabulary": (
         edit_config(lambda d: d.update(vocab_size=2048)),
-        "encoder.embed_tokens.weight [1024, 128] instead of [2048, 128]",
+        "expected the vocabulary of config.json, vocab_size 2048, got 1024 rows",
     ),
     "truncated shard": (truncated_shard, "model-00002-of-00002.safetensors: expected an intact"),
     "missing shard": (missing_shard, "model-00001-of-00002.safetensors: not found"),
