@@ -1,12 +1,13 @@
 """Draw the pictures of docs/simulator.md again.
 
-.venv/bin/python docs/make_pictures.py [--maps FOLDER]    FOLDER holds OpenDRIVE files (*.xodr)
+.venv/bin/python docs/make_pictures.py [--families] [--maps FOLDER]    FOLDER holds *.xodr files
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from alpamayo.types import EgoSpec, RoadSpec, Scenario, SignalPlan, TrafficSpec
-from sim.config import RigConfig, SimConfig
+from alpamayo.types import EgoSpec, RoadSpec, Scenario, SignalPlan, TrafficSpec, Weather
+from scenarios.catalog import list_documents
+from scenarios.families import FAMILIES, family_of
+from scenarios.sample import sample
+from scenarios.schema import ScenarioDocument
+from sim.config import RigConfig, SimConfig, alpamayo_rig
 from sim.roads.atlas import shared_roads
 from sim.roads.picture import top_view
 from sim.sensors import sheet
@@ -35,22 +40,29 @@ ROADS = (
 SQUARE = ("t_junction", "roundabout")
 WIDTH_PX, TILE_PX, TITLE_PX = 1400, 690, 28
 TRAFFIC_S, VEHICLES = 60.0, 30
+CELL_PX = (128, 72)
+BEFORE_END_S, LONGEST_S = 1.6, 16.0  # when to look: shortly before it ends for who just drives on
 
 
-def titled(image: Any, title: str, width: int, height: int | None = None) -> Any:
+def titled(
+    image: Any, title: str, width: int, height: int | None = None, small: bool = False
+) -> Any:
     """``image`` shrunk to fit, on white, with a line above."""
+    title_px, size = (14, 0.33) if small else (TITLE_PX, 0.55)
     scale = min(1.0, width / image.shape[1], (height or 10**6) / image.shape[0])
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    tile = np.full(((height or small.shape[0]) + TITLE_PX, width, 3), 255, dtype=np.uint8)
-    tile[TITLE_PX : TITLE_PX + small.shape[0], : small.shape[1]] = small
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(tile, title, (4, 20), font, 0.55, (20, 20, 20), 1, cv2.LINE_AA)
+    shrunk = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    tile = np.full(((height or shrunk.shape[0]) + title_px, width, 3), 255, dtype=np.uint8)
+    tile[title_px : title_px + shrunk.shape[0], : shrunk.shape[1]] = shrunk
+    font, baseline = cv2.FONT_HERSHEY_SIMPLEX, round(0.71 * title_px)
+    cv2.putText(tile, title, (2, baseline), font, size, (20, 20, 20), 1, cv2.LINE_AA)
     return tile
 
 
 def save(name: str, image: Any) -> None:
     path = IMAGES / name
-    cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    png = path.suffix == ".png"
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 9] if png else [cv2.IMWRITE_JPEG_QUALITY, 78]
+    cv2.imwrite(str(path), image[..., ::-1], options)
     print(f"{path}  {image.shape[1]} x {image.shape[0]}")
 
 
@@ -116,10 +128,76 @@ def sensors() -> Any:
     return np.concatenate([titled(part, "", WIDTH_PX)[TITLE_PX:] for part in parts])
 
 
+def family_dangers() -> list[ScenarioDocument]:
+    """One danger of every family, in the order of the table."""
+    dangers = [d for d in list_documents() if not d.nominal]
+    found = []
+    for family in FAMILIES:
+        own = [d for d in dangers if family_of(d.family) == family]
+        own.sort(key=lambda d: (d.id != family.id, d.id))
+        found += own[:1]
+    return found
+
+
+def in_weather(scenario: Scenario, looks: dict[str, float]) -> Scenario:
+    """The scene in another weather, on the same ground; only faults of all cameras stay."""
+    air = {name: looks[name] for name in ("fog_m", "rain", "snow", "glare") if name in looks}
+    ground = {"friction": scenario.weather.friction, "patches": scenario.weather.patches}
+    faults = tuple(f for f in scenario.faults if f.camera == "all")
+    light = looks.get("light", 1.0)
+    return replace(scenario, weather=Weather(**air, **ground), light=light, faults=faults)
+
+
+def drive_on(worlds: WorldBatch, decisions: int) -> int:
+    """Keep speed and lane for at most ``decisions``, or until the first world has ended; returns
+    how many it were."""
+    for done in range(decisions):
+        if not worlds.running[0]:
+            return done
+        worlds.step(np.zeros((worlds.num_worlds, worlds.config.plan_steps, 2)))
+    return decisions
+
+
+def family_row(document: ScenarioDocument, number: int) -> list[Any]:
+    """Front-wide camera in every weather, then the other cameras in one of them (in turn)."""
+    scenario = sample(document, 0)
+    plain = SimConfig(rig=None)
+    length = drive_on(WorldBatch([scenario], plain), round(LONGEST_S / plain.decision_s))
+    looks = {name: w for name, w in sheet.WEATHERS.items() if "dirty" not in w}
+    config = SimConfig(rig=alpamayo_rig(*CELL_PX, frames=1))
+    worlds = WorldBatch([in_weather(scenario, w) for w in looks.values()], config)
+    drive_on(worlds, max(0, length - round(BEFORE_END_S / config.decision_s)))
+    frames = worlds.observe().frames  # [weathers, cameras, H, W, 3]
+    names = [camera.name for camera in config.rig.cameras]
+    front, turn = names.index("front_wide"), number % len(looks)
+    cells = [
+        titled(f[front], w if i else document.id, CELL_PX[0], small=True)
+        for i, (w, f) in enumerate(zip(looks, frames, strict=True))
+    ]
+    weather = list(looks)[turn]
+    for camera, name in enumerate(names):
+        if camera != front:
+            title = f"{name}, {weather}"
+            cells.append(titled(frames[turn, camera], title, CELL_PX[0], small=True))
+    return cells
+
+
+def families() -> Any:
+    """Families (rows) by weather and camera (columns)."""
+    rows = [family_row(document, i) for i, document in enumerate(family_dangers())]
+    gap = np.full((len(rows[0][0]), 3, 3), 255, dtype=np.uint8)
+    lines = [np.concatenate([part for cell in row for part in (cell, gap)], axis=1) for row in rows]
+    return np.concatenate(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--maps", type=Path, help="folder with OpenDRIVE files")
+    parser.add_argument("--families", action="store_true", help="only the sheet of families")
     args = parser.parse_args()
+    save("families.jpg", families())
+    if args.families:
+        return 0
     save("roads.png", roads())
     save("sensors.png", sensors())
     if args.maps:
