@@ -207,9 +207,12 @@ def _distribution(spec: Distribution) -> str:
 
 
 def _ordinary() -> list[str]:
+    """What is nominal and nobody's twin."""
+    documents = list_documents()
+    twins = {twin_id(d.id) for d in documents if not d.nominal}
     lines = ["## Ordinary driving", "", "| scenario | description | tags |", "|---|---|---|"]
-    for document in list_documents():
-        if document.nominal and not document.extends:
+    for document in documents:
+        if document.nominal and document.id not in twins:
             tags = ", ".join(document.tags)
             lines.append(f"| {document.id} | {document.description} | {tags} |")
     return lines
