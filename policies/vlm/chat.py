@@ -12,10 +12,9 @@ import torch
 
 from alpamayo.types import COMMANDS, FloatArray, IntArray, ObservationBatch, RequestError
 from policies.vlm.config import IM_END_ID, IM_START_ID, VLMConfig
-from policies.vlm.image_input import check_images
-from policies.vlm.prompt import INTERVAL_S, Prompt, image_block, past_motion
+from policies.vlm.prompt import INTERVAL_S, Prompt, fitted_frames, image_block, past_motion
 from policies.vlm.tokenizer import TextTokenizer
-from policies.vlm.vision import fit_frames, image_grid
+from policies.vlm.vision import image_grid
 
 NAVIGATION = {
     "follow": "Keep to the road.",
@@ -55,13 +54,8 @@ class ChatPromptEncoder:
         self._state_width = max(len(encode(text)) for text in widest) + SPARE_TOKENS
 
     def __call__(self, observation: ObservationBatch) -> Prompt:
-        frames = observation.frames
-        check_images(frames, self.config, self.config.prompt.max_image_tokens)
-        if frames.shape[1]:
-            frames = fit_frames(frames, self.config.cell_px)
-        return Prompt(
-            torch.from_numpy(self.ids(observation)), torch.from_numpy(np.ascontiguousarray(frames))
-        )
+        frames = fitted_frames(observation, self.config)
+        return Prompt(torch.from_numpy(self.ids(observation)), frames)
 
     def ids(self, observation: ObservationBatch) -> IntArray:
         """int64 [B, N]."""

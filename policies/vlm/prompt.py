@@ -73,6 +73,15 @@ def past_motion(history: FloatArray, speed_mps: FloatArray, intervals: int) -> F
     return np.stack([(later - mean_speed) / gap_s, curvature], axis=-1)
 
 
+def fitted_frames(observation: ObservationBatch, config: VLMConfig) -> Tensor:
+    """The camera frames as ``Prompt.frames``; raises what ``check_images`` does."""
+    frames = observation.frames
+    check_images(frames, config, config.prompt.max_image_tokens)
+    if frames.shape[1]:
+        frames = fit_frames(frames, config.cell_px)
+    return torch.from_numpy(np.ascontiguousarray(frames))
+
+
 class PromptEncoder:
     """ObservationBatch -> Prompt, by the layout in ``VLMConfig.prompt``."""
 
@@ -81,14 +90,8 @@ class PromptEncoder:
         self.actions = ActionTokenizer(config.action)
 
     def __call__(self, observation: ObservationBatch) -> Prompt:
-        frames = observation.frames
-        check_images(frames, self.config, self.config.prompt.max_image_tokens)
-        if frames.shape[1]:
-            frames = fit_frames(frames, self.config.cell_px)
-        return Prompt(
-            torch.from_numpy(self.ids(observation)),
-            torch.from_numpy(np.ascontiguousarray(frames)),
-        )
+        frames = fitted_frames(observation, self.config)
+        return Prompt(torch.from_numpy(self.ids(observation)), frames)
 
     def ids(self, observation: ObservationBatch) -> IntArray:
         """int64 [B, N]."""

@@ -36,16 +36,20 @@ def fused(*layers: Any) -> Tensor:
     return joined
 
 
+def _layer(norm_1: Any, attention: Any, norm_2: Any, mlp: Any) -> Layer:
+    return Layer(
+        norm_1.weight.detach(),
+        fused(attention.q_proj, attention.k_proj, attention.v_proj),
+        attention.o_proj.weight.detach(),
+        norm_2.weight.detach(),
+        fused(mlp.gate_proj, mlp.up_proj),
+        mlp.down_proj.weight.detach(),
+    )
+
+
 def text_layers(model: NLDModel) -> list[Layer]:
     return [
-        Layer(
-            layer.input_layernorm.weight.detach(),
-            fused(layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj),
-            layer.self_attn.o_proj.weight.detach(),
-            layer.post_attention_layernorm.weight.detach(),
-            fused(layer.mlp.gate_proj, layer.mlp.up_proj),
-            layer.mlp.down_proj.weight.detach(),
-        )
+        _layer(layer.input_layernorm, layer.self_attn, layer.post_attention_layernorm, layer.mlp)
         for layer in model.encoder.layers
     ]
 
@@ -54,14 +58,7 @@ def vision_layers(model: NLDModel) -> list[Layer]:
     if model.config.vision is None:
         return []
     return [
-        Layer(
-            layer.attention_norm.weight.detach(),
-            fused(layer.attention.q_proj, layer.attention.k_proj, layer.attention.v_proj),
-            layer.attention.o_proj.weight.detach(),
-            layer.ffn_norm.weight.detach(),
-            fused(layer.feed_forward.gate_proj, layer.feed_forward.up_proj),
-            layer.feed_forward.down_proj.weight.detach(),
-        )
+        _layer(layer.attention_norm, layer.attention, layer.ffn_norm, layer.feed_forward)
         for layer in model.encoder.vision_tower.transformer.layers
     ]
 
