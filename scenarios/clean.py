@@ -2,8 +2,7 @@
 
 A file is known by its bytes, those of the files it extends, and the names beside it (they decide
 what ``extends`` finds); all of it is forgotten when the checks themselves change. Files that name
-maps or recorded trajectories are never remembered. ``ALPAMAYO_CACHE`` (else ``XDG_CACHE_HOME``,
-else ``~/.cache``) says where.
+maps or recorded trajectories are never remembered. ``scenarios.cache`` says where.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scenarios.cache import cache_root
 from scenarios.catalog import LIBRARY
 
 if TYPE_CHECKING:
@@ -25,11 +25,7 @@ _KEPT = 5_000  # files that are remembered
 
 
 def cache_file() -> Path:
-    chosen = os.environ.get("ALPAMAYO_CACHE")
-    if chosen:
-        return Path(chosen) / "lint.json"
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home) / "alpamayo" / "lint.json"
+    return cache_root() / "lint.json"
 
 
 def _digest_of_checks() -> str:
@@ -81,9 +77,10 @@ class CleanFiles:
         self._add(file, [*LIBRARY.rglob("*.yaml"), *beside])
 
     def _add(self, file: Path, read: list[Path]) -> None:
-        digest = _digest(file, sorted(read))
+        read = sorted(read)
+        digest = _digest(file, read)
         if digest is not None:
-            names = [str(path) for path in sorted(read)]
+            names = [str(path) for path in read]
             self._known[str(file.resolve())] = {"read": names, "digest": digest}
             self._changed = True
 

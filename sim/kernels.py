@@ -28,6 +28,8 @@ from typing import Any, TypeVar
 
 import numba
 
+from scenarios.cache import cache_root
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 _KEPT = 4  # folders of other versions that stay
 READY = "compiled"  # this file stands in the folder once every kernel has been compiled
@@ -43,20 +45,12 @@ def _source_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def _cache_root() -> Path:
-    chosen = os.environ.get("ALPAMAYO_CACHE")
-    if chosen:
-        return Path(chosen) / "kernels"
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home) / "alpamayo" / "kernels"
-
-
 def _prepare() -> Path:
     """The cache folder for these sources; a temporary one where nothing can be written."""
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given:
         return Path(given)
-    root = _cache_root()
+    root = cache_root() / "kernels"
     folder = root / _source_digest()
     try:
         folder.mkdir(parents=True, exist_ok=True)
