@@ -86,7 +86,8 @@ def faults_of(
     """The faults of ``scenarios`` [n], which run in worlds ``rows`` [n] of ``state``, with the
     times of the episode: those that wait for an event begin with the tick after it fired."""
     return [
-        tuple(
+        s.faults
+        and tuple(
             f if f.event < 0 else _begun(f, state.fired_s[row, f.event], tick_s) for f in s.faults
         )
         for row, s in zip(rows, scenarios, strict=True)
