@@ -22,7 +22,7 @@ def ensure_compiled() -> None:
         return
     _busy, started = True, time.perf_counter()
     print(
-        f"alpamayo: compiling the simulator's kernels (once, one to two minutes) into "
+        f"alpamayo: compiling the simulator's kernels (once, about three minutes) into "
         f"{kernels.CACHE_DIR} ...",
         file=sys.stderr,
         flush=True,
