@@ -44,6 +44,7 @@ class ActionTokenizer:
         )
         self._edges = tuple((v[1:] + v[:-1]) / 2 for v in self.values)
         self._tables: dict[str, tuple[Tensor, Tensor, list[Tensor]]] = {}
+        self._places: dict[tuple[tuple[int, ...], str], tuple[Tensor, Tensor]] = {}
 
     # ---- numpy: plans of the platform -------------------------------------------------
     def encode_choice(self, actions: FloatArray) -> IntArray:
@@ -90,6 +91,16 @@ class ActionTokenizer:
         """float32 [M, width] physical value of every bin at ``positions`` [M] (or [B, M])."""
         _, table, _ = self._on(positions.device)
         return table[positions % KINDS]
+
+    def tables_of(self, at: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+        """(first ids int64 [M], values float32 [M, width]) of the positions ``at``; made once."""
+        key = (at, str(device))
+        if key not in self._places:
+            with torch.inference_mode(False):
+                first, table, _ = self._on(device)
+                kinds = torch.tensor([position % KINDS for position in at], device=device)
+                self._places[key] = first[kinds], table[kinds]
+        return self._places[key]
 
     def expected(self, logits: Tensor, positions: Tensor | None = None) -> Tensor:
         """Soft-argmax [..., M] of ``logits`` [..., M, width]: the mean value under the softmax."""

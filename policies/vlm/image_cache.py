@@ -19,6 +19,12 @@ class ImageCache:
 
     def __init__(self, model: NLDModel) -> None:
         self._model = model
+        modules = (
+            (model.encoder.vision_tower, model.encoder.multi_modal_projector)
+            if model.config.vision is not None
+            else ()
+        )
+        self._parameters = [p for module in modules for p in module.parameters()]
         self._weights: tuple[int, ...] = ()
         self._known: dict[int, int] = {}  # picture -> row of _tokens
         self._tokens: Tensor | None = None
@@ -44,8 +50,6 @@ class ImageCache:
         return tokens.reshape(batch, count * tokens.shape[1], -1)
 
     def _forget_if_changed(self) -> None:
-        encoder = self._model.encoder
-        modules = (encoder.vision_tower, encoder.multi_modal_projector)
-        weights = tuple(p._version for module in modules for p in module.parameters())
+        weights = tuple(p._version for p in self._parameters)
         if weights != self._weights:
             self._weights, self._known, self._tokens = weights, {}, None

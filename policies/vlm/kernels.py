@@ -2,11 +2,13 @@
 
 Each is a plain torch expression with a hand-written backward that keeps fewer tensors and makes
 fewer passes over memory than automatic differentiation would. Reductions are taken in float32 at
-least, whatever the dtype.
+least, whatever the dtype. Without gradients the same numbers come from as few calls as possible: on
+one observation a call costs more than what it computes.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -37,17 +39,34 @@ class _RMSNorm(torch.autograd.Function):
         return grad_x, grad_weight, None
 
 
+@lru_cache(maxsize=64)
+def _constant(value: float, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(value, device=device)
+
+
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """``x / rms(x) * weight`` over the last axis."""
+    if not torch.is_grad_enabled() and x.dtype == weight.dtype == torch.float32:
+        size = x.shape[-1]
+        least = _constant((eps * size) ** 0.5, x.device)
+        norm = torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), least)
+        return (x / norm.mul_(size**-0.5)).mul_(weight)
     return _RMSNorm.apply(x, weight, eps)
 
 
+def signed(sin: Tensor) -> Tensor:
+    """``sin`` [..., D] as rotations here take it: its first half negated."""
+    first, second = sin.chunk(2, -1)
+    return torch.cat([-first, second], -1)
+
+
 def _rotate(out: Tensor, x: Tensor, cos: Tensor, sin: Tensor) -> None:
-    """out = x rotated; the two halves of the last axis are the two coordinates. Sign of ``sin`` =
-    direction."""
+    """out = x rotated; the two halves of the last axis are the two coordinates. ``sin`` is signed;
+    negated it turns back."""
     half = x.shape[-1] // 2
     torch.mul(x, cos, out=out)
-    out[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1.0)
+    out[..., :half].addcmul_(x[..., half:], sin[..., :half])
     out[..., half:].addcmul_(x[..., :half], sin[..., half:])
 
 
@@ -102,9 +121,15 @@ def split_heads(
     """Cut projections x [B, S, sum of heads * D] into groups of heads, each contiguous [B, heads,
     S, D].
 
-    The ``rotated`` groups (head counts) come first and get rotary positions cos, sin [S, D] (or [B,
-    1, S, D]); ``plain`` do not.
+    The ``rotated`` groups (head counts) come first and get rotary positions cos, signed sin [S, D]
+    (or [B, 1, S, D]); ``plain`` do not. Without gradients the groups are views of one tensor.
     """
+    if not torch.is_grad_enabled():
+        heads = x.view(*x.shape[:2], -1, cos.shape[-1]).transpose(1, 2)
+        turned, still = heads.split_with_sizes((sum(rotated), sum(plain)), 1)
+        if rotated:
+            turned = torch.addcmul(turned * cos, turned.roll(cos.shape[-1] // 2, -1), sin)
+        return (*turned.split_with_sizes(rotated, 1), *still.split_with_sizes(plain, 1))
     return _SplitHeads.apply(x, cos.to(x.dtype), sin.to(x.dtype), rotated, plain)
 
 
@@ -162,13 +187,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
     """Attention of q [B, Hq, Q, D] over k, v [B, Hkv, S, D] (Hq a multiple of Hkv) -> [B, Q, Hq *
     D].
 
-    ``allowed`` [Q, S] or [B, Q, S] bool, None = every key. Short float32 sequences on a CPU take
-    the plain path, which is about twice as fast there as the blocked one, forward and backward;
-    everything else takes torch's.
+    ``allowed`` [Q, S] or [B, Q, S] bool, None = every key. Short float32 sequences on a CPU, with
+    gradients, take the plain path, which is about twice as fast there as the blocked one, forward
+    and backward; everything else takes torch's.
     """
     batch, heads, queries, dim = q.shape
     groups, keys = k.shape[1], k.shape[2]
-    if q.device.type != "cpu" or max(queries, keys) > _SHORT or q.dtype != torch.float32:
+    plain = torch.is_grad_enabled() and q.device.type == "cpu" and q.dtype == torch.float32
+    if not plain or max(queries, keys) > _SHORT:
         mask = allowed.unsqueeze(1) if allowed is not None and allowed.dim() == 3 else allowed
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=heads != groups)
         return out.transpose(1, 2).reshape(batch, queries, heads * dim)

@@ -3,6 +3,8 @@ ones."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,9 +29,32 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
     return nn.Linear(inputs, outputs, bias=False)
 
 
-def _joined(x: Tensor, *layers: nn.Linear) -> Tensor:
-    """Outputs of several projections of the same ``x``, concatenated."""
-    return F.linear(x, torch.cat([layer.weight for layer in layers]))
+class Folded:
+    """What is computed from weights alone, kept until they change; with gradients always fresh."""
+
+    def __init__(self) -> None:
+        self._of: list[tuple[int, int]] = []
+        self._made: tuple[Tensor, ...] = ()
+
+    def get(self, make: Callable[[], tuple[Tensor, ...]], *weights: Tensor) -> tuple[Tensor, ...]:
+        if torch.is_grad_enabled():
+            return make()
+        of = [(weight._version, weight.data_ptr()) for weight in weights]
+        if of != self._of:
+            self._of, self._made = of, make()
+        return self._made
+
+
+class _Joined:
+    """Several projections of the same input as one product."""
+
+    def __init__(self, *layers: nn.Linear) -> None:
+        self._layers, self._folded = layers, Folded()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        weights = [layer.weight for layer in self._layers]
+        (joined,) = self._folded.get(lambda: (torch.cat(weights),), *weights)
+        return F.linear(x, joined)
 
 
 class Attention(nn.Module):
@@ -43,13 +68,14 @@ class Attention(nn.Module):
         self.v_proj = _linear(hidden, kv_heads * head_dim)
         self.o_proj = _linear(heads * head_dim, hidden)
         self.join = hidden < _JOIN_BELOW
+        self._qkv = _Joined(self.q_proj, self.k_proj, self.v_proj)
+        self._kv = _Joined(self.k_proj, self.v_proj)
 
     def qkv(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries and keys and the values of x [B, S, H]: [B, heads, S, D] each."""
         if self.join:
-            joined = _joined(x, self.q_proj, self.k_proj, self.v_proj)
             rotated = (self.heads, self.kv_heads)
-            q, k, v = split_heads(joined, cos, sin, rotated, (self.kv_heads,))
+            q, k, v = split_heads(self._qkv(x), cos, sin, rotated, (self.kv_heads,))
             return q, k, v
         return (self.q(x, cos, sin), *self.kv(x, cos, sin))
 
@@ -58,8 +84,7 @@ class Attention(nn.Module):
 
     def kv(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         if self.join:
-            joined = _joined(x, self.k_proj, self.v_proj)
-            k, v = split_heads(joined, cos, sin, (self.kv_heads,), (self.kv_heads,))
+            k, v = split_heads(self._kv(x), cos, sin, (self.kv_heads,), (self.kv_heads,))
             return k, v
         (k,) = split_heads(self.k_proj(x), cos, sin, (self.kv_heads,))
         (v,) = split_heads(self.v_proj(x), cos, sin, (), (self.kv_heads,))
@@ -77,6 +102,10 @@ class GatedMLP(nn.Module):
         self.gate_proj = _linear(hidden, inner)
         self.up_proj = _linear(hidden, inner)
         self.down_proj = _linear(inner, hidden)
+        self.join = hidden < _JOIN_BELOW
+        self._gate_up = _Joined(self.gate_proj, self.up_proj)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.join and not torch.is_grad_enabled():
+            return self.down_proj(swiglu(*self._gate_up(x).chunk(2, -1)))
         return self.down_proj(swiglu(self.gate_proj(x), self.up_proj(x)))

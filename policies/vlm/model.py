@@ -142,6 +142,29 @@ class NLDModel(nn.Module):
         cache.length, cache.lengths = length, lengths
         return (hidden[:, 0] if lengths is None else _last(hidden, lengths)), cache
 
+    def prefill_block(
+        self, embeds: Tensor, block_ids: Tensor, keep: Tensor, reserve: int
+    ) -> tuple[Tensor, KVCache, Tensor]:
+        """``prefill`` and the first ``denoise`` in one forward of [prefix | block]: (last hidden
+        state [B, H] of the prefix, its cache, hidden states [B, M, H] at positions ``keep`` [M] of
+        the block).
+
+        ``reserve`` holds at least the block; the cache ends before it, as after ``prefill``.
+        """
+        batch, start, _ = embeds.shape
+        length = block_ids.shape[1]
+        x = torch.cat([embeds, self.embed_tokens(block_ids).to(embeds.dtype)], dim=1)
+        cache = self.encoder.new_cache(batch, start + reserve, x)
+        hidden = self.encoder(
+            x,
+            (0, start + length),
+            packed_mask(start, ((length, False),)),
+            keep=torch.cat([keep.new_tensor([start - 1]), start + keep]),
+            cache=cache,
+        )
+        cache.length = start
+        return hidden[:, 0], cache, hidden[:, 1:]
+
     def extend(self, embeds: Tensor, cache: KVCache) -> Tensor:
         """Last hidden state [B, H] of embeddings [B, S, H] appended, causally, to the cache: a
         prefix whose beginning is known from before."""
@@ -280,16 +303,18 @@ class NLDModel(nn.Module):
         differ between rows. Only the rows of the head that belong to action bins are read.
         """
         count = hidden.shape[-2]
-        if positions is None and count % KINDS == 0:
-            pairs = hidden.unflatten(-2, (-1, KINDS))
-            parts = [self._kind_logits(pairs[..., kind, :], kind) for kind in range(KINDS)]
-            return torch.stack(parts, dim=-2).flatten(-3, -2)
         if isinstance(positions, Tensor) and positions.dim() == 2:
             accel, curvature = (self._kind_logits(hidden, kind) for kind in range(KINDS))
             return torch.where((positions % KINDS == 0).unsqueeze(-1), accel, curvature)
         if isinstance(positions, Tensor):
             positions = tuple(positions.tolist())
         kinds = tuple(p % KINDS for p in (range(count) if positions is None else positions))
+        if count == 1:
+            return self._kind_logits(hidden, kinds[0])
+        if kinds == (*range(KINDS),) * (count // KINDS):  # whole steps
+            pairs = hidden.unflatten(-2, (-1, KINDS))
+            parts = [self._kind_logits(pairs[..., kind, :], kind) for kind in range(KINDS)]
+            return torch.stack(parts, dim=-2).flatten(-3, -2)
         places, back = _kind_places(kinds, str(hidden.device))
         parts = [
             self._kind_logits(hidden.index_select(-2, at), kind) for kind, at in enumerate(places)
@@ -303,7 +328,8 @@ class NLDModel(nn.Module):
     def _kind_logits(self, hidden: Tensor, kind: int) -> Tensor:
         first, count = self.actions.first_ids[kind], self.actions.bins[kind]
         logits = F.linear(hidden, self.diffusion_head.weight[first : first + count]).float()
-        return F.pad(logits, (0, self.actions.width - count), value=NEVER)
+        missing = self.actions.width - count
+        return F.pad(logits, (0, missing), value=NEVER) if missing else logits
 
     def masked_block(self, batch: int, length: int) -> Tensor:
         """ids [B, L], all masks."""

@@ -20,7 +20,7 @@ from alpamayo.types import (
     RequestError,
 )
 from policies.vlm.chat import ChatPromptEncoder
-from policies.vlm.decode import Decoded, decode_plan
+from policies.vlm.decode import Decoded, decode_plan, prefill_plan
 from policies.vlm.image_cache import ImageCache
 from policies.vlm.image_input import check_sizes
 from policies.vlm.model import NLDModel
@@ -115,7 +115,7 @@ class VLMPolicy:
             features = self.images.encode(frames) if frames.shape[1] else None
             embeds = self.model.embed_prompt(prompt.ids.to(device), features=features)
             length = self.spec.tokens
-            hidden, cache = self.model.prefill(embeds, reserve=self.decode.reserve(length))
+            hidden, cache, first = prefill_plan(self.model, embeds, length, self.decode)
             return decode_plan(
                 self.model,
                 hidden,
@@ -124,6 +124,7 @@ class VLMPolicy:
                 self.decode,
                 uniforms=self._uniforms(noise_keys),
                 record=self.record_rounds,
+                first=first,
             )
 
     def _uniforms(self, noise_keys: npt.NDArray[np.uint64]) -> torch.Tensor | None:

@@ -6,6 +6,7 @@ Imports no torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from alpamayo.types import RequestError
@@ -105,6 +106,7 @@ class CommitSchedule:
         return CommitSchedule((FROZEN,) * frozen + tuple(range(length - frozen)))
 
     @staticmethod
+    @lru_cache(maxsize=256)
     def of(config: DecodeConfig, length: int, frozen: int = 0) -> CommitSchedule | None:
         """The fixed schedule of ``config``; None for modes whose order depends on the model
         (threshold, self_speculation)."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.vlm.config import RopeConfig, VLMConfig
-from policies.vlm.kernels import attend
+from policies.vlm.kernels import attend, signed
 from policies.vlm.layers import Attention, GatedMLP, RMSNorm
 
 
@@ -56,6 +56,16 @@ def rope_table(rope: RopeConfig, head_dim: int, length: int, device: str) -> tup
         angles = torch.cat([angles, angles], dim=-1)
         factor = _attention_factor(rope)
         return (angles.cos() * factor).to(device), (angles.sin() * factor).to(device)
+
+
+@lru_cache(maxsize=16)
+def _signed_table(
+    rope: RopeConfig, head_dim: int, length: int, device: str
+) -> tuple[Tensor, Tensor]:
+    """``rope_table`` with the sines as ``split_heads`` takes them."""
+    with torch.inference_mode(False):
+        cos, sin = rope_table(rope, head_dim, length, device)
+        return cos, signed(sin)
 
 
 # --------------------------------------------------------------------------------------
@@ -260,13 +270,13 @@ class TextTower(nn.Module):
     def _rotary(
         self, x: Tensor, positions: Tensor | tuple[int, int], bound: int | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """cos, sin [S, D] or [B, 1, S, D], and the query scale [S] or [B, 1, S] (None while every
-        position is in the original context). ``bound`` is above every position, if known."""
+        """cos, signed sin [S, D] or [B, 1, S, D], and the query scale [S] or [B, 1, S] (None while
+        every position is in the original context). ``bound`` is above every position, if known."""
         config, rope = self.config, self.config.rope
         ranged = isinstance(positions, tuple)
         top = positions[1] if ranged else bound or int(positions.max()) + 1
         length = max(128, 1 << (top - 1).bit_length())
-        cos, sin = rope_table(rope, config.head_dim, length, str(x.device))
+        cos, sin = _signed_table(rope, config.head_dim, length, str(x.device))
         if isinstance(positions, tuple):
             at: slice | Tensor = slice(*positions)
         else:

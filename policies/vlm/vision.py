@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from policies.vlm.config import VisionConfig, VLMConfig
-from policies.vlm.layers import Attention, GatedMLP, RMSNorm
+from policies.vlm.kernels import signed
+from policies.vlm.layers import Attention, Folded, GatedMLP, RMSNorm
 
 # Statistics of the images that the published tower was trained on.
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -68,6 +69,16 @@ def rope_2d(
         return angles.cos().to(device), angles.sin().to(device)
 
 
+@lru_cache(maxsize=16)
+def _signed_2d(
+    vision: VisionConfig, rows: int, columns: int, merge: int, device: str
+) -> tuple[Tensor, Tensor]:
+    """``rope_2d`` with the sines as ``split_heads`` takes them."""
+    with torch.inference_mode(False):
+        cos, sin = rope_2d(vision, rows, columns, merge, device)
+        return cos, signed(sin)
+
+
 class VisionLayer(nn.Module):
     def __init__(self, vision: VisionConfig, eps: float) -> None:
         super().__init__()
@@ -101,6 +112,7 @@ class VisionTower(nn.Module):
         self.patch_conv = nn.Conv2d(3, vision.hidden_size, side, side, bias=False)
         self.ln_pre = RMSNorm(vision.hidden_size, eps)
         self.transformer = _Transformer(vision, eps)
+        self._folded = Folded()
 
     def forward(self, frames: Tensor) -> Tensor:
         """Features [N, cells, merge * merge, hidden] of uint8 frames [N, H, W, 3]; sides are
@@ -108,10 +120,10 @@ class VisionTower(nn.Module):
         count, height, width, _ = frames.shape
         cell, merge = self.config.patch_size * self.merge, self.merge
         rows, columns = height // cell, width // cell
-        weight, bias = self.pixel_weight()
+        weight, bias = self._folded.get(self.pixel_weight, self.patch_conv.weight)
         pixels = self.patches(frames).to(weight.dtype).sub_(CENTRE)
         x = self.ln_pre(F.linear(pixels, weight, bias))
-        cos, sin = rope_2d(self.config, rows, columns, merge, str(frames.device))
+        cos, sin = _signed_2d(self.config, rows, columns, merge, str(frames.device))
         for layer in self.transformer.layers:
             x = layer(x, cos, sin)
         return x.view(count, rows * columns, merge * merge, -1)
@@ -155,10 +167,13 @@ class Projector(nn.Module):
         self.patch_merger = _PatchMerger(vision.hidden_size, config.spatial_merge_size)
         self.linear_1 = nn.Linear(vision.hidden_size, config.hidden_size, bias=False)
         self.linear_2 = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self._folded = Folded()
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, cells, text hidden] of x [N, cells, merge * merge, hidden]."""
-        merged = F.linear(self.norm(x).flatten(2), self.merge_weight())
+        merging = self.patch_merger.merging_layer.weight
+        (weight,) = self._folded.get(lambda: (self.merge_weight(),), merging)
+        merged = F.linear(self.norm(x).flatten(2), weight)
         return self.linear_2(F.gelu(self.linear_1(merged)))
 
     def merge_weight(self) -> Tensor:

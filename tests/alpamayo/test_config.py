@@ -217,7 +217,7 @@ def test_a_mistake_in_a_list_says_where(tmp_path: Path, text: str, message: str)
 
 
 def test_decode_options_are_what_the_decoder_takes_with_the_same_defaults() -> None:
-    from policies.vlm.decode import DecodeConfig as DecoderConfig
+    from policies.vlm.schedule import DecodeConfig as DecoderConfig
 
     decode = load_config("train", None, ["policy.decode.rounds=3"]).policy.decode
     assert DecoderConfig(**decode_options(decode)) == DecoderConfig(rounds=3)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from policies.vlm.config import PRESETS, RopeConfig, VLMConfig, from_json, to_json
-from policies.vlm.kernels import attend, rms_norm, split_heads, swiglu
+from policies.vlm.kernels import attend, rms_norm, signed, split_heads, swiglu
 from policies.vlm.model import NLDModel
 from policies.vlm.text import packed_mask, yarn_frequencies
 from policies.vlm.vision import IMAGE_MEAN, IMAGE_STD, fit_frames, image_grid
@@ -181,11 +181,47 @@ def test_kernels_and_their_gradients_equal_plain_torch() -> None:
     angle = torch.randn(5, 4, dtype=torch.float64)
     angle = torch.cat([angle[:, :2], angle[:, :2]], -1)
     assert torch.autograd.gradcheck(
-        lambda x: split_heads(x, angle.cos(), angle.sin(), (2, 1), (1,)), (leaf(2, 5, 16),)
+        lambda x: split_heads(x, angle.cos(), signed(angle.sin()), (2, 1), (1,)), (leaf(2, 5, 16),)
     )
     x, w = leaf(3, 6), leaf(6)
     plain = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * w
     assert torch.allclose(rms_norm(x, w, 1e-5), plain, atol=1e-6)
+
+
+def test_without_gradients_the_same_numbers_come_from_fewer_calls() -> None:
+    torch.manual_seed(0)
+    x, w = torch.randn(2, 5, 16, requires_grad=True), torch.randn(16)
+    angle = torch.randn(5, 4).repeat(1, 2)[:, :4]
+    q, k, v = (torch.randn(2, heads, 5, 8, requires_grad=True) for heads in (4, 2, 2))
+    mask = packed_mask(2, ((3, False),))
+
+    def everything() -> list[Tensor]:
+        heads = split_heads(x, angle.cos(), signed(angle.sin()), (2, 1), (1,))
+        gate, up = x.clone().chunk(2, -1)
+        return [rms_norm(x, w, 1e-5), *heads, attend(q, k, v, mask), swiglu(gate * 1.0, up)]
+
+    with_gradients = everything()
+    with torch.inference_mode():
+        without = everything()
+    for a, b in zip(with_gradients, without, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_what_is_folded_from_weights_follows_them() -> None:
+    """In place, as trainers and rollout workers change them."""
+    model, other = toy_model(seed=1), toy_model(seed=2)
+    frames = torch.randint(0, 256, (1, 2, 56, 84, 3), dtype=torch.uint8)
+
+    def outputs(network: NLDModel) -> Tensor:
+        with torch.inference_mode():
+            return network.prefill(network.encode_images(frames))[0]
+
+    before = outputs(model)
+    with torch.no_grad():
+        for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
+            mine.copy_(theirs)
+    assert not torch.allclose(outputs(model), before, atol=1e-3)
+    assert torch.equal(outputs(model), outputs(other))
 
 
 def test_short_attention_equals_torchs_in_value_and_gradient() -> None:

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from policies.vlm.config import MASK_ID
-from policies.vlm.decode import decode_diffusion, decode_plan, draw, log_probs
+from policies.vlm.decode import (
+    Frozen,
+    decode_diffusion,
+    decode_plan,
+    draw,
+    log_probs,
+    prefill_plan,
+)
 from policies.vlm.model import NLDModel
 from policies.vlm.replay import ar_log_prob, replay_logits, token_log_prob, trace_log_prob
 from policies.vlm.schedule import CommitSchedule, DecodeConfig
@@ -245,3 +252,40 @@ def test_every_decoded_token_is_a_bin_of_its_position() -> None:
     assert int(out.choice[:, 1::2].max()) == 4
     assert torch.allclose(out.log_prob[0].exp(), torch.tensor([1 / 3, 0.2, 1 / 3, 0.2]))
     model.actions.decode(out.tokens.numpy())
+
+
+@pytest.mark.parametrize("given", [0, 2])
+@pytest.mark.parametrize(
+    "config",
+    [DecodeConfig(rounds=1), DecodeConfig(rounds=3), DecodeConfig("threshold", threshold=0.3)],
+    ids=lambda config: f"{config.mode} {config.rounds}",
+)
+@torch.no_grad()
+def test_a_first_round_that_rides_along_with_the_prompt_changes_nothing(
+    model: NLDModel, config: DecodeConfig, given: int
+) -> None:
+    prefix = random_prefix(model, ROWS)
+    shape = (LENGTH, LENGTH) if config.mode == "threshold" else (LENGTH,)
+    numbers, frozen = uniforms(ROWS, *shape), None
+    if given:
+        tokens = model.masked_block(ROWS, LENGTH)
+        tokens[:, :given] = torch.tensor([311, 362])
+        frozen = Frozen.of(tokens)
+    hidden, cache = model.prefill(prefix, config.reserve(LENGTH))
+    plain = decode_plan(model, hidden, cache, LENGTH, config, uniforms=numbers, frozen=frozen)
+    hidden, cache, first = prefill_plan(model, prefix, LENGTH, config, frozen)
+    assert first is not None
+    riding = decode_plan(
+        model, hidden, cache, LENGTH, config, uniforms=numbers, frozen=frozen, first=first
+    )
+    assert torch.equal(riding.tokens, plain.tokens)
+    assert torch.equal(riding.commit_round, plain.commit_round)
+    assert torch.allclose(riding.log_prob, plain.log_prob, atol=1e-5)
+    assert torch.equal(riding.forwards, plain.forwards)
+
+
+@torch.no_grad()
+def test_nothing_rides_along_if_tokens_come_one_after_the_other(model: NLDModel) -> None:
+    prefix = random_prefix(model, ROWS)
+    for mode in ("ar", "self_speculation"):
+        assert prefill_plan(model, prefix, LENGTH, DecodeConfig(mode))[2] is None
