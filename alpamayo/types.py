@@ -242,6 +242,7 @@ ACTOR_SIZES_M: dict[str, tuple[float, float, float]] = {
     "person_picture": (0.12, 1.3, 2.2),
 }
 EGO_SIZE_M = (4.8, 2.0, 1.6)
+REVERSE_TOP_MPS = 6.0  # of the ego in reverse gear
 
 
 @dataclass(frozen=True)
@@ -509,6 +510,9 @@ class EgoSpec:
 
     On a map whose lanes are linked, ``route`` names the lanes to drive one after the other, the
     first of which replaces ``path``; with no ``route`` there, it goes straight on from ``path``.
+
+    ``reversing``: in reverse gear it drives its route tail first, for the whole episode; its speed,
+    heading, plans and cameras all refer to the direction in which it moves.
     """
 
     path: str = "lane0"
@@ -517,6 +521,7 @@ class EgoSpec:
     speed_mps: float = 12.0
     command: Literal["follow", "left", "straight", "right"] = "follow"
     route: tuple[str, ...] = ()
+    reversing: bool = False
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(17, "occluded_pedestrian", "pedestrian from behind an obstruction", "E CPNCO, B DynamicObjectCrossing, ParkingCrossingPedestrian", "vulnerable"),
     Family(18, "pedestrians_on_road", "pedestrians along the road, crowd", "E CPLA, I jaywalkers, W Pedestrian, F PedestriansOnRoad", "vulnerable"),
     Family(19, "pedestrian_while_turning", "pedestrian or cyclist while ego turns", "E CPTA, B VehicleTurningRoutePedestrian", "vulnerable"),
-    Family(20, "reversing_pedestrian", "pedestrian behind a reversing vehicle", "E CPRA, N8, N15 (2.2 %)", "vulnerable"),
+    Family(20, "reversing_pedestrian", "pedestrian behind a reversing vehicle, ego or another", "E CPRA, N8, N15 (2.2 %)", "vulnerable"),
     Family(21, "cyclist_crossing", "cyclist: crossing, along the lane, occluded, falling", "N13, N14, E CBNA/CBFA/CBLA/CBNAO, B CrossingBicycleFlow, W Cyclist", "vulnerable"),
     Family(22, "motorcycle", "powered two-wheeler, fall included", "E CMRs/CMRb/CMFtap/CMCscp, W", "vulnerable"),
     Family(23, "red_light_runner", "red-light or stop-sign runner", "N4 (4.3 %), N5, B OppositeVehicleRunningRedLight", "junction"),

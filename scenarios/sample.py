@@ -86,4 +86,11 @@ def _ego(
         check_path(path, paths, loc, ev)
     if road.kind != "opendrive" and path in paths and not is_for_driving(path):
         ev.refuse(loc, f"ego drives; {path} is not for driving")
-    return types.EgoSpec(path=path or route[0], route=route, **values)
+    reversing = bool(document.ego.reversing)
+    if reversing and not values["speed_mps"] <= types.REVERSE_TOP_MPS:
+        ev.refuse(
+            ("ego", "speed_mps"),
+            f"expected at most {types.REVERSE_TOP_MPS:g} m/s in reverse gear, "
+            f"got {values['speed_mps']:g} m/s",
+        )
+    return types.EgoSpec(path=path or route[0], route=route, reversing=reversing, **values)

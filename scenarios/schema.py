@@ -157,6 +157,8 @@ class Ego(Strict):
     speed_mps: Speed = 12.0
     command: Annotated[str, Text(COMMANDS)] = "follow"
     """What navigation says: follow, left, straight or right."""
+    reversing: Literal[True] | None = None
+    """In reverse gear: it drives its lane tail first and looks back; at most 6 m/s."""
 
     @model_validator(mode="after")
     def _placed(self) -> Ego:

@@ -1,6 +1,8 @@
 """Ego motion. ``kinematic``: a unicycle at the middle of the ego box, integrated exactly along arcs
 (plans and the car use the same integration, so a plan that the actuators can follow is followed
-without error). ``dynamic``: the single-track model of ``sim.single_track``.
+without error). ``dynamic``: the single-track model of ``sim.single_track``. In reverse gear, where
+a car is slow and its tyres hardly slip, the former drives in either case; the box is the same from
+both ends, so all that differs is a top speed.
 
 Friction is the tyre-road coefficient under the car: it limits what both models can do.
 """
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from alpamayo.types import FloatArray
+from alpamayo.types import REVERSE_TOP_MPS, FloatArray
 from sim.kernels import kernel
 from sim.params import DYNAMIC, GRAVITY_MPS2, Params
 from sim.single_track import steer_for, step_single_track
@@ -155,10 +157,16 @@ def delayed(w: Any, accel: float, curvature: float, p: Params) -> tuple[float, f
 
 
 @kernel
+def slips(w: Any, p: Params) -> bool:
+    """Whether the ego moves by its tyres' slip."""
+    return p.ego_model == DYNAMIC and not w.reversing
+
+
+@kernel
 def course(w: Any, p: Params) -> tuple[float, float]:
     """Direction and speed in which the middle of the ego moves: heading and speed unless the car
     slips."""
-    if p.ego_model != DYNAMIC:
+    if not slips(w, p):
         return w.heading, w.speed
     slip = math.atan2(w.lateral_speed, max(w.speed, _COURSE_SPEED_MPS))
     return w.heading + slip, math.hypot(w.speed, w.lateral_speed)
@@ -175,7 +183,9 @@ def course_heading(worlds: np.ndarray) -> FloatArray:
 def drive(w: Any, friction: float, p: Params) -> tuple[float, float]:
     """Move the ego by one tick with its present acceleration and curvature; the distance driven
     and the mean lateral acceleration."""
-    if p.ego_model == DYNAMIC:
+    if w.reversing:
+        w.accel = min(w.accel, (REVERSE_TOP_MPS - w.speed) / p.tick_s)
+    if slips(w, p):
         steer = steer_for(w.curvature, w.speed, friction, p)
         return step_single_track(w, w.accel, steer, friction, p)
     speed, distance = speed_step(w.speed, w.accel, p.tick_s)

@@ -15,11 +15,12 @@ from sim.dynamics import (
     curvature_bound,
     delayed,
     drive,
+    slips,
     surface_friction,
 )
 from sim.judge import note_motion
 from sim.kernels import kernel
-from sim.params import CONTROLS, DYNAMIC, Params
+from sim.params import CONTROLS, Params
 from sim.roads.lookup import lane, pose, project, under
 from sim.single_track import steady_turn
 
@@ -40,7 +41,7 @@ def command(w: Any, plan: FloatArray, reference: FloatArray, p: Params) -> tuple
         return 0.0, plan[step, 1]
     heading, speed = course(w, p)
     delay_s = p.delay_ticks * p.base_tick_s
-    if p.ego_model == DYNAMIC:
+    if slips(w, p):
         delay_s += TYRE_DELAY_S
     return track(w.x, w.y, heading, speed, reference[now], plan[step, 0], plan[step, 1], delay_s)
 
@@ -84,6 +85,6 @@ def start_all(worlds: np.ndarray, p: Params) -> None:
         bound = curvature_bound(w.speed, friction, p)
         w.curvature = min(max(w.curvature, -bound), bound)
         w.yaw_rate = w.speed * w.curvature
-        if p.ego_model == DYNAMIC:
+        if slips(w, p):
             _, w.lateral_speed, w.yaw_rate = steady_turn(w.curvature, w.speed, friction, p)
             w.heading -= math.atan2(w.lateral_speed, w.speed) if w.speed > 0.0 else 0.0

@@ -121,7 +121,7 @@ class Placement:
             )
         w["duration_s"] = scenario.duration_s
         w["speed_limit"], w["lane_width"] = lane["speed_limit"], lane["width_m"]
-        w["command"] = COMMANDS.index(ego.command)
+        w["command"], w["reversing"] = COMMANDS.index(ego.command), ego.reversing
         w["event_count"] = len(scenario.events)
         w["light"], w["texture_seed"] = scenario.light, scenario.seed
         w["fog_m"], w["rain"], w["snow"] = weather.fog_m, weather.rain, weather.snow

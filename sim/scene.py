@@ -14,9 +14,9 @@ from sim.state import WorldState
 
 @dataclass(frozen=True)
 class SceneFrame:
-    """``ego_pose`` [3] (x, y, heading); ``plan_waypoints`` [n, 2] waypoints of the plan that
-    drives, one per tick from where it took effect; ``boxes`` [n, 7] of the actors present (x, y,
-    heading, length, width, height, base_z); ``colors`` uint8 [n, 3]; ``braking`` bool [n];
+    """``ego_pose`` [3] (x, y, heading of the body); ``plan_waypoints`` [n, 2] waypoints of the plan
+    that drives, one per tick from where it took effect; ``boxes`` [n, 7] of the actors present (x,
+    y, heading, length, width, height, base_z); ``colors`` uint8 [n, 3]; ``braking`` bool [n];
     ``signal_state`` int8 [2] for groups A and B: 0 green, 1 yellow, 2 red, 3 dark, 4
     flashing yellow."""
 
@@ -39,7 +39,7 @@ def scene_of(state: WorldState, row: int, scenario: Scenario, tick_s: float) -> 
     time_s = state.tick * tick_s
     return SceneFrame(
         time_s=float(time_s[row]),
-        ego_pose=np.array([state.x[row], state.y[row], state.heading[row]]),
+        ego_pose=np.array([state.x[row], state.y[row], body_heading(state)[row]]),
         ego_speed_mps=float(state.speed[row]),
         ego_accel_mps2=float(state.moved_accel[row]),
         plan_waypoints=state.reference[row, 1:, :2].copy(),
@@ -50,6 +50,12 @@ def scene_of(state: WorldState, row: int, scenario: Scenario, tick_s: float) -> 
         braking=braking(state)[row, slots],
         signal_state=signal_state(state, time_s)[row],
     )
+
+
+def body_heading(state: WorldState) -> FloatArray:
+    """[B] where the noses of the egos point: against their motion in reverse gear."""
+    heading: FloatArray = state.heading + np.pi * state.reversing
+    return heading
 
 
 def boxes_of(state: WorldState) -> FloatArray:

@@ -48,6 +48,7 @@ _WORLD: tuple[_Field, ...] = (
     _task("speed_limit"),
     _task("lane_width", fill=3.5),
     _task("command", "i1"),
+    _task("reversing", "?", False),  # the body points against ``heading``
     _task("actor_count", "i8"),
     _task("event_count", "i8"),
     _task("part_count", "i8"),

@@ -72,11 +72,12 @@ class Texts:
 
 
 def _outside_parameters(text: str) -> list[tuple[int, str]]:
-    """(index, line) of the lines that are neither comments nor in the block of parameters."""
+    """(index, line) of the lines that are neither comments nor in the block of parameters, nor
+    prose."""
     lines, inside = [], False
     for i, line in enumerate(text.split("\n")):
         if line[:1].isalpha():
-            inside = line.startswith(("parameters:", "constraints:"))
+            inside = line.startswith(("parameters:", "constraints:", "description:"))
         if line.strip() and not inside and not line.lstrip().startswith("#"):
             lines.append((i, line.split(" #")[0]))
     return lines

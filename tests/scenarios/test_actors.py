@@ -126,6 +126,16 @@ EXPECTED = ((0.0, 50.0, 3.5, 0.0, 5.0), (1.0, 55.0, 3.5, 0.0, 5.0), (2.5, 62.0, 
 CSV = "time_s,x_m,y_m,heading_rad,speed_mps\n0,50,3.5,0,5\n1,55,3.5,0,5\n2.5,62,3.5,0.1,4\n"
 
 
+def test_ego_itself_may_drive_in_reverse_gear_as_fast_as_that_goes(write: Write) -> None:
+    backs = HEAD.replace("{lane: 0}", "{lane: 0, reversing: true, speed_mps: 2}")
+    ego = sample(load_file(write("a", backs)), 0).ego
+    assert (ego.reversing, ego.speed_mps, ego.path) == (True, 2.0, "lane0")
+    assert not sample(load_file(write("a", HEAD)), 0).ego.reversing
+    too_fast = backs.replace("speed_mps: 2", "speed_mps: $p + 3")
+    [problem] = problems(write("a", too_fast))
+    assert "ego.speed_mps: expected at most 6 m/s in reverse gear, got 7 m/s" in problem
+
+
 def test_a_recording_is_given_in_line_or_as_a_csv_file(write: Write, tmp_path: Path) -> None:
     inline = one(write, f"log: {ROWS}, reacts_within_m: 8")
     assert inline.log == EXPECTED and inline.behaviour == "log" and inline.reacts_within_m == 8.0
