@@ -263,11 +263,28 @@ ARRAYS = tuple(f.name for f in dataclasses.fields(WorldState))
 _HASHED_ARRAYS = ("plan", "queue", "queue_due")
 
 
-def _filled(shape: tuple[int, ...], dtype: np.dtype[Any], fields: tuple[_Field, ...]) -> np.ndarray:
-    records = np.zeros(shape, dtype=dtype)
+def _empty(group: str) -> np.ndarray:
+    """One record [1] as it is before anything is written into it."""
+    fields = _RECORDS[group]
+    record = np.zeros(1, dtype=_record(fields))
     for name, _, fill, _ in fields:
-        records[name] = fill
+        record[name] = fill
+    return record
+
+
+_EMPTY = {group: _empty(group) for group in _RECORDS}
+
+
+def _filled(group: str, *shape: int) -> np.ndarray:
+    empty = _EMPTY[group]
+    records = np.empty(shape, dtype=empty.dtype)
+    _raw(records)[...] = _raw(empty)
     return records
+
+
+def _raw(array: np.ndarray) -> np.ndarray:
+    """The same memory; records are copied whole then, not field by field."""
+    return array.view(f"V{array.itemsize}") if array.dtype.names else array
 
 
 def allocate(count: int, sizes: Sizes) -> WorldState:
@@ -275,10 +292,10 @@ def allocate(count: int, sizes: Sizes) -> WorldState:
     a, k, q, n = sizes.actors, sizes.plan_steps, sizes.queue, sizes.reference
     seen, cameras = sizes.seen, sizes.cameras
     return WorldState(
-        worlds=_filled((count,), WORLD, _WORLD),
-        actors=_filled((count, a), ACTOR, _ACTOR),
-        events=_filled((count, sizes.events), EVENT, _EVENT),
-        actions=_filled((count, sizes.actions), ACTION, _ACTION),
+        worlds=_filled("worlds", count),
+        actors=_filled("actors", count, a),
+        events=_filled("events", count, sizes.events),
+        actions=_filled("actions", count, sizes.actions),
         plan=np.zeros((count, k, 2)),
         queue=np.zeros((count, q, k, 2)),
         queue_due=np.full((count, q), -1, dtype=np.int64),
@@ -293,13 +310,17 @@ def allocate(count: int, sizes: Sizes) -> WorldState:
 
 def take(state: WorldState, rows: Any) -> WorldState:
     """An independent copy of ``rows`` (an index array, repeats allowed)."""
-    return WorldState(**{name: getattr(state, name)[rows] for name in ARRAYS})
+    taken = {}
+    for name in ARRAYS:
+        array = getattr(state, name)
+        taken[name] = _raw(array)[rows].view(array.dtype)
+    return WorldState(**taken)
 
 
 def put(state: WorldState, rows: IntArray, other: WorldState) -> None:
     """Overwrite ``rows`` of ``state`` with all rows of ``other`` (same sizes)."""
     for name in ARRAYS:
-        getattr(state, name)[rows] = getattr(other, name)
+        _raw(getattr(state, name))[rows] = _raw(getattr(other, name))
 
 
 def resized(state: WorldState, sizes: Sizes) -> WorldState:

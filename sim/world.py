@@ -50,8 +50,10 @@ class WorldBatch:
         self.scenarios = list(scenarios)
         self._sizes = self._sizes_for(self.scenarios, None)
         self._placement = Placement(self.config, self.atlas, self.logs)
+        self.atlas.make_room()
         self.state: WorldState = self._placement.place(self.scenarios, self._sizes)
         self._frames: FrameStore | None = None
+        self.atlas.serve(self)
 
     def set_stride(self, stride: int) -> None:
         """Ticks are ``stride`` base ticks long from now on."""
@@ -95,6 +97,7 @@ class WorldBatch:
         if not len(rows):
             return
         sizes = self._sizes_for(scenarios, self._sizes)
+        self.atlas.make_room()
         fresh = self._placement.place(scenarios, sizes)
         if sizes != self._sizes:
             self.state, self._sizes = resized(self.state, sizes), sizes
@@ -113,6 +116,7 @@ class WorldBatch:
         other.scenarios = [self.scenarios[int(row)] for row in rows]
         other.state = take(self.state, rows)
         other._frames = None
+        self.atlas.serve(other)
         return other
 
     def snapshot(self) -> WorldBatch:
@@ -122,6 +126,8 @@ class WorldBatch:
     def restore(self, snapshot: WorldBatch, rows: IntArray | Sequence[int] | None = None) -> None:
         """Put worlds ``rows`` (default: all) back to what they were in ``snapshot`` of this
         batch."""
+        if snapshot.atlas is not self.atlas or snapshot.logs is not self.logs:
+            raise ValueError("restore: expected a snapshot of this batch, got one of another")
         rows = self._rows(rows)
         if snapshot._sizes != self._sizes:
             snapshot = snapshot.snapshot()
@@ -143,6 +149,12 @@ class WorldBatch:
     @property
     def num_worlds(self) -> int:
         return len(self.state)
+
+    @property
+    def maps_in_use(self) -> IntArray:
+        """[B] maps of the atlas that the worlds are on."""
+        maps: IntArray = self.state.map_id
+        return maps
 
     @property
     def running(self) -> BoolArray:

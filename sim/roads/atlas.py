@@ -2,108 +2,67 @@
 
 from __future__ import annotations
 
+import functools
+import heapq
+import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from alpamayo.types import RequestError, RoadSpec
+from alpamayo.types import IntArray, RequestError, RoadSpec
 from sim.roads import batch
+from sim.roads.arenas import ARENAS, Arena, StoredMap, TilePool, route_room
 from sim.roads.build import build_road_map
-from sim.roads.maps import (
-    F64,
-    I64,
-    LANE,
-    MAP,
-    NEAREST_CELLS,
-    PAIR,
-    STOP,
-    TILE_CELLS,
-    MapArrays,
-    RoadMap,
-)
+from sim.roads.maps import F64, I64, LANE, MAP, MapArrays, RoadMap
 from sim.roads.meetings import ANY_LANE, COLUMNS, lane_bits, tabulate
-from sim.roads.routes import Route, route_of
+from sim.roads.routes import route_of
 from sim.roads.tables import PairTables
 
 Floats = Any  # an array or a number
 Ints = Any
 
-SHARED_MAPS = 64
-SHARED_BYTES = 256_000_000
-_FIRST_ROUTES = 16
-_ARENAS: dict[str, tuple[tuple[int, ...], Any]] = {
-    "lanes": ((), LANE),
-    "samples": ((7,), np.float64),
-    "sample_lane": ((), np.int32),
-    "bend": ((), np.float64),
-    "pair_index": ((), np.int32),
-    "bits": ((COLUMNS,), np.int64),
-    "pairs": ((), PAIR),
-    "tables": ((3,), np.float32),
-    "successors": ((), np.int32),
-    "stops": ((), STOP),
-    "tiles": ((), np.int32),
-    "tile_nearest": ((), np.int32),
-    "sdf": ((TILE_CELLS + 1, TILE_CELLS + 1), np.int16),
-    "nearest": ((NEAREST_CELLS, NEAREST_CELLS), np.int32),
-}
+# Of all maps that one may drive on at once, more only where worlds are on them; and of those that
+# are kept compressed (building one again takes 30 times as long as unpacking it).
+MOST_MAPS = 1024
+MOST_BYTES = 128_000_000
+MOST_PACKED_BYTES = 96_000_000
 
 
-class _Arena:
-    """A flat array that grows by doubling; maps lie in it one after the other."""
-
-    def __init__(self, row: tuple[int, ...], dtype: Any) -> None:
-        self._store = np.zeros((16, *row), dtype=dtype)
-        self.used = 0
+class MapUser(Protocol):
+    """Someone who keeps numbers of maps."""
 
     @property
-    def data(self) -> npt.NDArray[Any]:
-        return self._store[: self.used]
-
-    def append(self, rows: npt.NDArray[Any]) -> int:
-        """Store ``rows``; returns the index of the first."""
-        start, end = self.used, self.used + len(rows)
-        if end > len(self._store):
-            # Exactly as large as it must be where one map fills it, doubled where many do.
-            size = max(end, 2 * len(self._store)) if start else end
-            grown = np.zeros((size, *self._store.shape[1:]), self._store.dtype)
-            grown[:start] = self._store[:start]
-            self._store = grown
-        self._store[start:end] = rows
-        self.used = end
-        return start
-
-
-@dataclass
-class _Stored:
-    """A road and the routes on it: the k-th is path ``len(road.lanes) + k``."""
-
-    road: RoadMap
-    routes: list[Route] = field(default_factory=list)
-    paths: dict[tuple[str, ...], int] = field(default_factory=dict)
-    onwards: dict[tuple[str, float], tuple[str, ...]] = field(default_factory=dict)
-    room: int = 0  # paths for which the arenas have room
+    def maps_in_use(self) -> IntArray:
+        """[n] numbers."""
+        ...
 
 
 class MapAtlas:
     """Road maps by number; in every look-up all arguments broadcast against each other.
 
     ``arrays`` holds all maps flat, for kernels; ask for it again after ``add``, ``add_route`` and
-    ``prune``.
+    ``make_room``. What a map answers depends neither on its number nor on where it lies.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        most_maps: int = MOST_MAPS,
+        most_bytes: int = MOST_BYTES,
+        most_packed_bytes: int = MOST_PACKED_BYTES,
+    ) -> None:
+        self._limits = most_maps, most_bytes
+        self._bounds = self._limits  # beyond them ``make_room`` forgets
+        self._most_packed_bytes = most_packed_bytes
         self._ids: dict[RoadSpec, int] = {}
-        self._maps: dict[int, _Stored] = {}
+        self._maps: dict[int, StoredMap] = {}  # the one asked for last is last
+        self._forgotten: dict[RoadSpec, StoredMap] = {}  # the one forgotten last is last
+        self._users: weakref.WeakSet[MapUser] = weakref.WeakSet()
+        self._places = np.zeros(8, dtype=MAP)
         self._count = 0
-        self._clear()
-
-    def _clear(self) -> None:
-        self._arenas = {name: _Arena(*shape) for name, shape in _ARENAS.items()}
-        self._places = np.zeros(max(self._count, 8), dtype=MAP)
+        self._unused: list[int] = []  # numbers below ``_count``, as a heap
+        self._tiles = TilePool()
+        self._arenas = {name: Arena(*shape) for name, shape in ARENAS.items()}
         self._arrays: Any = None
 
     def __len__(self) -> int:
@@ -114,28 +73,43 @@ class MapAtlas:
         """The ``MapArrays`` of all maps."""
         if self._arrays is None:
             data = {name: arena.data for name, arena in self._arenas.items()}
-            self._arrays = MapArrays(maps=self._places[: self._count], **data)
+            self._arrays = MapArrays(
+                maps=self._places[: self._count], sdf=self._tiles.sdf,
+                nearest=self._tiles.nearest, **data,
+            )  # fmt: skip
         return self._arrays
 
     @property
     def nbytes(self) -> int:
-        """Size of all arrays."""
-        return sum(array.nbytes for array in self.arrays)
+        """Size of all maps that have a number."""
+        maps = self.arrays
+        return self._tiles.nbytes + sum(getattr(maps, name).nbytes for name in ARENAS)
 
     # Maps ----------------------------------------------------------------------------------
     def add(self, spec: RoadSpec) -> int:
-        """The number of the map of ``spec``; builds and stores it the first time."""
+        """The number of the map of ``spec``; builds and stores it the first time.
+
+        Good until ``make_room``, and beyond it for as long as a user has it in use.
+        """
         known = self._ids.get(spec)
         if known is not None:
+            self._maps[known] = self._maps.pop(known)
             return known
-        stored = _Stored(build_road_map(spec))
-        number = self._count
-        self._count += 1
-        if number >= len(self._places):
-            self._places = np.concatenate([self._places, np.zeros_like(self._places)])
+        stored = self._forgotten.pop(spec, None) or StoredMap(spec, build_road_map(spec))
+        if self._unused:
+            number = heapq.heappop(self._unused)
+        else:
+            number = self._count
+            self._count += 1
+            if number >= len(self._places):
+                self._places = np.concatenate([self._places, np.zeros_like(self._places)])
         self._store(number, stored)
         self._maps[number], self._ids[spec] = stored, number
         return number
+
+    def serve(self, user: MapUser) -> None:
+        """Remember the maps that ``user`` has in use for as long as it lives."""
+        self._users.add(user)
 
     def add_route(self, map_id: int, lanes: tuple[str, ...]) -> int:
         """The path of an ego route over ``lanes``, each of which follows the one before.
@@ -158,30 +132,60 @@ class MapAtlas:
             self._repack()
         return path
 
-    def prune(self, keep: Ints, limit: int = SHARED_MAPS) -> None:
-        """If there are more than ``limit`` maps, forget all but ``keep`` and the newest half.
+    def make_room(self) -> None:
+        """Where maps have become too many or too large, forget those that nobody uses and that were
+        not asked for lately, until half of what is allowed is left.
 
-        Numbers of the kept maps stay valid; a forgotten road gets another when added again.
+        Numbers of the others stay valid; that of a forgotten one may come to mean another map. So
+        much is forgotten at once that moving the rest costs little per map, even where most are in
+        use.
         """
-        if len(self._maps) <= limit:
+        most_maps, most_bytes = self._bounds
+        if len(self._maps) <= most_maps and self.nbytes <= most_bytes:
             return
-        wanted = {int(i) for i in np.unique(np.asarray(keep))} | set(
-            list(self._maps)[-limit // 2 :]
-        )
-        self._maps = {i: stored for i, stored in self._maps.items() if i in wanted}
-        self._ids = {spec: i for spec, i in self._ids.items() if i in wanted}
+        used = {int(number) for user in self._users for number in user.maps_in_use}
+        most_maps, most_bytes = (limit // 2 for limit in self._limits)
+        count, size = len(self._maps), self.nbytes
+        for number in [n for n in self._maps if n not in used]:
+            if count <= most_maps and size <= most_bytes:
+                break
+            before = self._tiles.nbytes
+            self._forget(number)
+            count, size = count - 1, size - before + self._tiles.nbytes
         self._repack()
+        maps, nbytes = self._limits
+        self._bounds = max(maps, 3 * len(self._maps) // 2), max(nbytes, 3 * self.nbytes // 2)
+        self._trim_forgotten()
+
+    def _forget(self, number: int) -> None:
+        stored = self._maps.pop(number)
+        assert stored.tiles is not None
+        self._tiles.give_back(stored.tiles)
+        stored.tiles = None
+        del self._ids[stored.spec]
+        self._forgotten[stored.spec] = stored
+        heapq.heappush(self._unused, number)
+
+    def _trim_forgotten(self) -> None:
+        sizes = {spec: stored.packed_bytes for spec, stored in self._forgotten.items()}
+        excess = sum(sizes.values()) - self._most_packed_bytes
+        for spec, size in sizes.items():
+            if excess <= 0:
+                break
+            del self._forgotten[spec]
+            excess -= size
 
     def _repack(self) -> None:
-        self._clear()
+        for arena in self._arenas.values():
+            arena.used = 0
         for number, stored in self._maps.items():
             self._store(number, stored)
 
-    def _store(self, number: int, stored: _Stored) -> None:
+    def _store(self, number: int, stored: StoredMap) -> None:
         """Copy a map and its routes into the arenas."""
         road, into = stored.road, self._arenas
         paths = len(road.lanes)
-        stored.room = paths + _route_room(road, len(stored.routes))
+        stored.room = paths + route_room(road, len(stored.routes))
         sample = into["samples"].append(road.samples)
         for name in ("sample_lane", "bend"):
             into[name].append(getattr(road, name))
@@ -189,10 +193,9 @@ class MapAtlas:
         lanes[:paths] = road.lanes
         lanes["first"] += sample
         lanes["successor_first"] += into["successors"].append(road.successors)
-        raster = into["sdf"].append(road.sdf)
-        into["nearest"].append(road.nearest + np.int32(sample))
+        rows = self._store_tiles(stored, sample)
         into["tile_nearest"].append(road.tile_nearest.reshape(-1) + np.int32(sample))
-        tiles = np.where(road.tiles < 0, -1, road.tiles + raster).astype(np.int32)
+        tiles = np.where(road.tiles < 0, -1, rows[road.tiles]).astype(np.int32)
         place = self._places[number]
         place["tile_first"] = into["tiles"].append(tiles.reshape(-1))
         place["tile_rows"], place["tile_cols"] = tiles.shape
@@ -212,7 +215,17 @@ class MapAtlas:
             self._store_route(number, stored, paths + k)
         self._arrays = None
 
-    def _store_route(self, number: int, stored: _Stored, path: int) -> None:
+    def _store_tiles(self, stored: StoredMap, sample: int) -> I64:
+        """Rows of the rasters of a map whose samples lie from ``sample`` on."""
+        if stored.tiles is None:
+            sdf, nearest = stored.road.rasters.unpack()
+            stored.tiles = self._tiles.take(sdf, nearest + np.int32(sample))
+        else:
+            self._tiles.shift(stored.tiles, sample - stored.sample)
+        stored.sample = sample
+        return stored.tiles
+
+    def _store_route(self, number: int, stored: StoredMap, path: int) -> None:
         route, into = stored.routes[path - len(stored.road.lanes)], self._arenas
         place = self._places[number]
         record = route.record.copy()
@@ -282,8 +295,11 @@ class MapAtlas:
         self, kernel: Callable[..., None], outputs: int, ints: tuple[Ints, ...], *floats: Floats
     ) -> F64:
         """[outputs, ...] answers of a kernel of ``sim.roads.batch``."""
-        given = np.broadcast_arrays(*ints, *floats)
+        given: Any = [np.asarray(argument) for argument in (*ints, *floats)]
         shape = given[0].shape
+        if any(array.shape != shape for array in given):
+            given = np.broadcast_arrays(*given)
+            shape = given[0].shape
         kinds = [np.int64] * len(ints) + [np.float64] * len(floats)
         flat = [
             np.ascontiguousarray(array, dtype=kind).reshape(-1)
@@ -355,24 +371,7 @@ class MapAtlas:
         return left.astype(np.int64), right.astype(np.int64)
 
 
-def _route_room(road: RoadMap, routes: int) -> int:
-    """For how many routes to keep room: a power of two times ``_FIRST_ROUTES``, more than there
-    are, if lanes are linked at all."""
-    if not len(road.successors):
-        return 0
-    room = _FIRST_ROUTES
-    while room <= routes:
-        room *= 2
-    return room
-
-
-_shared: list[MapAtlas] = []
-
-
+@functools.cache
 def shared_roads() -> MapAtlas:
-    """The process's atlas, so that batches made one after the other build each road once; a fresh
-    one after ``SHARED_MAPS`` maps or ``SHARED_BYTES``, so that endless new roads do not pile up."""
-    full = _shared and (len(_shared[0]) >= SHARED_MAPS or _shared[0].nbytes >= SHARED_BYTES)
-    if not _shared or full:
-        _shared[:] = [MapAtlas()]
-    return _shared[0]
+    """The process's atlas, so that batches made one after the other build each road once."""
+    return MapAtlas()

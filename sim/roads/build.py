@@ -10,7 +10,16 @@ import numpy as np
 from alpamayo.types import RequestError, RoadSpec
 from sim.roads.layout import Layout
 from sim.roads.lines import F64, Line
-from sim.roads.maps import I32, LANE, LANE_KINDS, SPACING_M, STOP_KINDS, Records, RoadMap
+from sim.roads.maps import (
+    I32,
+    LANE,
+    LANE_KINDS,
+    SPACING_M,
+    STOP_KINDS,
+    PackedRasters,
+    Records,
+    RoadMap,
+)
 from sim.roads.procedural import lay_out
 from sim.roads.raster import RUN_OUT_SAMPLES, nearest_samples, rasterise
 from sim.roads.tables import PairTables, bend_speeds, first_conflict, joined_s, pair_tables
@@ -60,8 +69,7 @@ def map_of(layout: Layout, spec: RoadSpec) -> RoadMap:
         successors=successors,
         tiles=area.tiles,
         tile_nearest=tile_nearest,
-        sdf=area.sdf,
-        nearest=nearest,
+        rasters=PackedRasters.of(area.sdf, nearest),
         origin_xy=area.origin_xy,
         surfaces=tuple(layout.surfaces),
         pavements=tuple(layout.pavements),

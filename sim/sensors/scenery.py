@@ -330,7 +330,7 @@ class SceneStore:
         """The row in ``arrays.scenes`` of each map; prepares those that are not yet."""
         wanted, inverse = np.unique(map_ids, return_inverse=True)
         missing = [int(m) for m in wanted if not self._has(int(m))]
-        if missing and len(self._slots) + len(missing) > MAX_SCENES:
+        if missing and len(self._roads) + len(missing) > MAX_SCENES:
             self._clear()
             missing = [int(m) for m in wanted]
         for number in missing:

@@ -235,19 +235,78 @@ def test_look_ups_broadcast_over_leading_shapes():
     assert ATLAS.clearance(0, 10.0, 0.0).shape == ()
 
 
-def test_pruning_keeps_numbers_and_answers_of_kept_maps():
-    atlas = MapAtlas()
-    ids = [atlas.add(RoadSpec(length_m=60.0 + i)) for i in range(9)]
+class User:
+    def __init__(self, *numbers: int) -> None:
+        self.maps_in_use = np.array(numbers, dtype=np.int64)
+
+
+def test_maps_in_use_keep_their_numbers_and_answers_when_others_are_forgotten():
+    atlas = MapAtlas(most_maps=8)
+    ids = [atlas.add(RoadSpec(length_m=60.0 + i)) for i in range(8)]
+    user = User(ids[1])
+    atlas.serve(user)
     before = atlas.clearance(ids[1], 30.0, 0.3), atlas.pose(ids[1], 1, 20.5, 0.2)
     full = atlas.nbytes
-    atlas.prune([ids[1]], limit=9)
-    assert len(atlas) == 9 and atlas.nbytes == full
-    atlas.prune([ids[1]], limit=4)
-    assert len(atlas) == 3 and atlas.map(ids[1]).spec.length_m == 61.0
+    atlas.make_room()
+    assert len(atlas) == 8 and atlas.nbytes == full  # not yet
+    assert atlas.add(RoadSpec(length_m=62.0)) == ids[2]  # asked for again: not among the oldest
+    atlas.add(RoadSpec(length_m=68.0))
+    atlas.make_room()
+    assert len(atlas) == 4 and atlas.nbytes < 0.6 * full
     assert before == (atlas.clearance(ids[1], 30.0, 0.3), atlas.pose(ids[1], 1, 20.5, 0.2))
-    assert atlas.nbytes < 0.5 * full
-    assert atlas.add(RoadSpec(length_m=60.0)) == 9
-    assert atlas.add(RoadSpec(length_m=68.0)) == ids[8]
+    assert [atlas.add(RoadSpec(length_m=60.0 + i)) for i in (1, 2, 7)] == [
+        ids[k] for k in (1, 2, 7)
+    ]
+    assert atlas.add(RoadSpec(length_m=60.0)) == 0  # a number that has become free
+    assert atlas.clearance(0, 59.0, 0.0) > 0.0 and len(atlas) == 5
+    del user
+    for i in range(8):
+        atlas.add(RoadSpec(length_m=70.0 + i))
+    atlas.make_room()
+    assert {stored.spec.length_m for stored in atlas._maps.values()} == {74.0, 75.0, 76.0, 77.0}
+
+
+def test_more_maps_in_use_than_allowed_stay_and_do_not_move_every_time():
+    atlas = MapAtlas(most_maps=4)
+    user = User(*(atlas.add(RoadSpec(length_m=60.0 + i)) for i in range(8)))
+    atlas.serve(user)
+    moved = []
+    for i in range(16):
+        atlas.add(RoadSpec(length_m=80.0 + i))
+        arrays = atlas.arrays
+        atlas.make_room()
+        moved.append(atlas.arrays is not arrays)
+        assert all(atlas.map(k).spec.length_m == 60.0 + k for k in range(8))
+        assert len(atlas) <= 13
+    assert sum(moved) == 4  # at first, and each time that there were more than 12
+
+
+def test_a_forgotten_map_comes_back_as_it_was(monkeypatch):
+    atlas, spec = MapAtlas(most_maps=2), RoadSpec("curve", length_m=80.0, radius_m=150.0)
+    number = atlas.add(spec)
+    rng = np.random.default_rng(5)
+    x, y = rng.uniform(-10.0, 90.0, 500), rng.uniform(-10.0, 40.0, 500)
+
+    def answers(number: int) -> list[np.ndarray]:
+        return [*atlas.nearest_lane(number, x, y), atlas.clearance(number, x, y)]
+
+    before = answers(number)
+    for i in range(2):
+        atlas.add(RoadSpec(length_m=60.0 + i))
+    atlas.make_room()
+    assert len(atlas) == 1 and atlas.map(2).spec.length_m == 61.0
+    monkeypatch.setattr("sim.roads.atlas.build_road_map", None)  # it need not be built again
+    for a, b in zip(before, answers(atlas.add(spec)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_forgotten_maps_do_not_pile_up():
+    atlas = MapAtlas(most_maps=2, most_packed_bytes=200_000)
+    for i in range(30):
+        atlas.add(RoadSpec(length_m=60.0 + i))
+        atlas.make_room()
+    kept = list(atlas._forgotten.values())
+    assert 1 <= len(kept) < 20 and sum(stored.packed_bytes for stored in kept) <= 200_000
 
 
 def test_a_map_answers_the_same_wherever_it_lies_in_the_arenas():
@@ -268,9 +327,5 @@ def test_a_map_answers_the_same_wherever_it_lies_in_the_arenas():
         assert all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
-def test_batches_share_an_atlas_until_it_is_full(monkeypatch):
-    first = shared_roads()
-    assert shared_roads() is first
-    first.add(RoadSpec(length_m=75.0))
-    monkeypatch.setattr("sim.roads.atlas.SHARED_BYTES", 1)
-    assert shared_roads() is not first
+def test_batches_share_an_atlas():
+    assert shared_roads() is shared_roads()

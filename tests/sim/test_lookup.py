@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -56,6 +57,11 @@ def network() -> Layout:
         ],
         surfaces=[np.array([[-20.0, -60.0], [170.0, -60.0], [170.0, 130.0], [-20.0, 130.0]])],
     )  # fmt: skip
+
+
+@dataclass(eq=False)
+class User:
+    maps_in_use: np.ndarray
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +284,7 @@ def test_answers_survive_many_routes_and_pruning():
     road = map_of(Layout(lanes, [surface]), SPEC)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sim.roads.atlas.build_road_map", lambda spec: road)
-        pool = MapAtlas()
+        pool = MapAtlas(most_maps=2)
         pool.add(RoadSpec(length_m=60.0))
         number = pool.add(SPEC)
         routes = [
@@ -289,12 +295,20 @@ def test_answers_survive_many_routes_and_pruning():
         np.testing.assert_allclose(x, 10.0 * np.arange(37) + 25.0)
         s, _, _ = pool.between(number, routes[5], 7, 5.0, 0.0)
         assert s == pytest.approx(25.0)
-        pool.add(RoadSpec(length_m=61.0))
-        pool.prune([number], limit=2)
-        assert pool.add_route(number, ("l5", "l6", "l7")) == routes[5]
-        assert pool.pose(number, routes[5], 25.0, 0.0)[0] == pytest.approx(75.0)
-        assert pool.between(number, routes[5], 7, 5.0, 0.0)[0] == pytest.approx(25.0)
-        assert pool.lane_record(number, routes[5])["length_m"] == pytest.approx(30.0)
+        user = User(np.array([number]))
+        pool.serve(user)
+        for kept, length_m in ((True, 61.0), (False, 62.0)):
+            pool.add(RoadSpec(length_m=length_m))
+            if not kept:  # it comes back with all its routes
+                del user
+                pool.add(RoadSpec(length_m=63.0))
+            pool.make_room()
+            assert len(pool) == 1
+            number = pool.add(SPEC)
+            assert pool.add_route(number, ("l5", "l6", "l7")) == routes[5]
+            assert pool.pose(number, routes[5], 25.0, 0.0)[0] == pytest.approx(75.0)
+            assert pool.between(number, routes[5], 7, 5.0, 0.0)[0] == pytest.approx(25.0)
+            assert pool.lane_record(number, routes[5])["length_m"] == pytest.approx(30.0)
 
 
 @pytest.mark.parametrize(

@@ -279,11 +279,11 @@ def test_pairs_know_what_keeps_apart_and_what_crosses():
     assert np.isinf(pair_fact(road, "south_north", "south_west", "cross_s"))
 
 
-def sdf_at(road: RoadMap, x: float, y: float) -> float:
+def sdf_at(road: RoadMap, sdf: np.ndarray, x: float, y: float) -> float:
     """The raster at a multiple of 0.25 m; nan where there is no tile."""
     col, row = round((x - road.origin_xy[0]) * 4), round((y - road.origin_xy[1]) * 4)
     tile = road.tiles[row // 128, col // 128]
-    return 0.001 * road.sdf[tile, row % 128, col % 128] if tile >= 0 else np.nan
+    return 0.001 * sdf[tile, row % 128, col % 128] if tile >= 0 else np.nan
 
 
 @pytest.mark.parametrize("spec", ALL, ids=KINDS)
@@ -294,13 +294,14 @@ def test_the_raster_agrees_with_shapely(spec):
     closed = exact.buffer(0.13, join_style="mitre").buffer(-0.13, join_style="mitre")
     rng = np.random.default_rng(7)
     rows, cols = road.tiles.shape
+    sdf, _ = road.rasters.unpack()
     worst = worst_near = 0.0
     seen = 0
     for _ in range(1500):
         x = road.origin_xy[0] + 0.25 * rng.integers(cols * 128)
         y = road.origin_xy[1] + 0.25 * rng.integers(rows * 128)
         point = Point(x, y)
-        got = sdf_at(road, x, y)
+        got = sdf_at(road, sdf, x, y)
         if np.isnan(got):
             assert exact.distance(point) > 8.0
             continue
@@ -319,14 +320,15 @@ def test_the_raster_agrees_with_shapely(spec):
 
 def test_neighbouring_tiles_agree_on_the_cells_they_share():
     road = build_road_map(CURVE)
+    sdf, _ = road.rasters.unpack()
     pairs = 0
     for row, col in np.argwhere(road.tiles >= 0):
-        tile = road.sdf[road.tiles[row, col]]
+        tile = sdf[road.tiles[row, col]]
         if col + 1 < road.tiles.shape[1] and road.tiles[row, col + 1] >= 0:
-            assert np.array_equal(tile[:, 128], road.sdf[road.tiles[row, col + 1]][:, 0])
+            assert np.array_equal(tile[:, 128], sdf[road.tiles[row, col + 1]][:, 0])
             pairs += 1
         if row + 1 < road.tiles.shape[0] and road.tiles[row + 1, col] >= 0:
-            assert np.array_equal(tile[128], road.sdf[road.tiles[row + 1, col]][0])
+            assert np.array_equal(tile[128], sdf[road.tiles[row + 1, col]][0])
             pairs += 1
     assert pairs > 10
 
@@ -368,11 +370,12 @@ def test_the_nearest_sample_is_the_nearest_of_the_lanes_and_their_run_out():
     tree, index = cKDTree(np.concatenate(points)), np.concatenate(index)
     rng = np.random.default_rng(3)
     shown = np.argwhere(road.tiles >= 0)
+    _, nearest = road.rasters.unpack()
     for row, col in shown[rng.integers(len(shown), size=40)]:
         r, c = rng.integers(64, size=2)
         where = np.array(road.origin_xy) + 32.0 * np.array([col, row]) + 0.5 * np.array([c, r])
         best, _ = tree.query(where)
-        got = road.nearest[road.tiles[row, col], r, c]
+        got = nearest[road.tiles[row, col], r, c]
         away = np.hypot(*(np.concatenate(points)[index == got] - where).T).min()
         assert away == pytest.approx(best, abs=1e-9)
 
