@@ -49,6 +49,7 @@ class CleanFiles:
         self._checks = _digest_of_checks()
         self._known: dict[str, dict[str, list[str] | str]] = {}
         self._changed = False
+        self._digest_of = _Digests().of_all
         try:
             stored = json.loads(self._path.read_text(encoding="utf-8"))
             if stored["checks"] == self._checks:
@@ -61,7 +62,7 @@ class CleanFiles:
         if not isinstance(entry, dict):
             return False
         read = [Path(name) for name in entry.get("read", [])]
-        return bool(read) and _digest(file, read) == entry.get("digest")
+        return bool(read) and self._digest_of(file, read) == entry.get("digest")
 
     def add_scenario(self, file: Path, document: ScenarioDocument) -> None:
         """Remember a scenario that has been loaded without a problem."""
@@ -78,7 +79,7 @@ class CleanFiles:
 
     def _add(self, file: Path, read: list[Path]) -> None:
         read = sorted(read)
-        digest = _digest(file, read)
+        digest = self._digest_of(file, read)
         if digest is not None:
             names = [str(path) for path in read]
             self._known[str(file.resolve())] = {"read": names, "digest": digest}
@@ -101,15 +102,34 @@ class CleanFiles:
             return
 
 
-def _digest(file: Path, read: Iterable[Path]) -> str | None:
-    """Of the bytes of ``read``, by place, and of the names beside ``file``; None if one is gone."""
-    digest = hashlib.sha256()
-    try:
-        for path in (file, *read):
-            digest.update(f"{path.resolve()}\n".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-        beside = sorted(entry.name for entry in os.scandir(file.resolve().parent))
-    except OSError:
-        return None
-    digest.update("\n".join(beside).encode())
-    return digest.hexdigest()
+class _Digests:
+    """Of files and folders, each read once."""
+
+    def __init__(self) -> None:
+        self._bytes: dict[Path, bytes] = {}
+        self._names: dict[Path, str] = {}
+
+    def of_all(self, file: Path, read: Iterable[Path]) -> str | None:
+        """Of the bytes of ``read``, by place, and of the names beside ``file``; None if one is
+        gone.
+        """
+        digest = hashlib.sha256()
+        try:
+            for path in (file, *read):
+                digest.update(self._of_file(path))
+            digest.update(self._beside(file.resolve().parent).encode())
+        except OSError:
+            return None
+        return digest.hexdigest()
+
+    def _of_file(self, path: Path) -> bytes:
+        if path not in self._bytes:
+            place = f"{path.resolve()}\n".encode()
+            self._bytes[path] = place + hashlib.sha256(path.read_bytes()).digest()
+        return self._bytes[path]
+
+    def _beside(self, folder: Path) -> str:
+        if folder not in self._names:
+            names = sorted(entry.name for entry in os.scandir(folder))
+            self._names[folder] = "\n".join(names)
+        return self._names[folder]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -50,12 +51,20 @@ class Evaluator:
 
     def values(self, model: Strict, loc: Loc) -> dict[str, Any]:
         """Field name -> value, for the fields that have a rule; lists become tuples."""
-        known = model._known
+        kept = model.__pydantic_private__ or {}  # quicker than by attribute
+        known = kept.get("_known")
         if known is None:
             known = model._known = _known(model)
-        fixed, drawn = known
+        fixed, drawn, others = known
         out = dict(fixed)
         for name, raw, rule in drawn:
+            try:
+                value = parse(raw).compute(self.parameters)
+                good = rule.ge <= value <= rule.le and rule.gt < value < math.inf
+            except (ArithmeticError, ValueError, TypeError):
+                good = False
+            out[name] = float(value) if good else self._number(raw, rule, (*loc, name))
+        for name, raw, rule in others:
             out[name] = self.value(raw, rule, (*loc, name))
         return out
 
@@ -133,10 +142,14 @@ class _Known(dict[str, Any]):
         raise ExpressionError(f"unknown parameter ${name}{near(name, self)}")
 
 
-def _known(model: Strict) -> tuple[dict[str, Any], list[tuple[str, Any, Rule]]]:
-    """The fields of a model that are the same in every draw, and those to evaluate."""
+def _known(
+    model: Strict,
+) -> tuple[dict[str, Any], list[tuple[str, str, Number]], list[tuple[str, Any, Rule]]]:
+    """The fields of a model that are the same in every draw, those that are an expression for a
+    real number, and others to evaluate.
+    """
     fixed: dict[str, Any] = {}
-    drawn = []
+    drawn, others = [], []
     for name, rule in _rules(type(model)):
         raw = getattr(model, name)
         if isinstance(rule, Number) and type(raw) in (int, float):
@@ -145,8 +158,11 @@ def _known(model: Strict) -> tuple[dict[str, Any], list[tuple[str, Any, Rule]]]:
             fixed[name] = raw
         else:
             fixed[name] = None
-            drawn.append((name, raw, rule))
-    return fixed, drawn
+            if isinstance(rule, Number) and isinstance(raw, str) and not rule.integer:
+                drawn.append((name, raw, rule))
+            else:
+                others.append((name, raw, rule))
+    return fixed, drawn, others
 
 
 @lru_cache(maxsize=64)

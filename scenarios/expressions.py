@@ -75,13 +75,15 @@ class Condition:
     text: str
     names: tuple[str, ...]
     tree: ast.expr
+    truth: Callable[[Mapping[str, Any]], bool]
+    """Whether it is true, unchecked."""
 
     def holds(self, parameters: Mapping[str, Any]) -> bool:
         """Whether it is true of these parameters; raises ExpressionError as ``Expression.value``
         does.
         """
         try:
-            return _true(self.tree, parameters)
+            return self.truth(parameters)
         except (ZeroDivisionError, OverflowError, ValueError) as error:
             if isinstance(error, ExpressionError):
                 raise
@@ -103,12 +105,15 @@ def parse_condition(text: str) -> Condition:
     _check_condition(tree, text, 0)
     if not names:
         raise ExpressionError(f'"{text}": expected a comparison of $parameters')
-    return Condition(text, names, tree)
+    return Condition(text, names, tree, _truth(tree))
 
 
 def _read(text: str, expected: str) -> tuple[tuple[str, ...], ast.expr]:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"expression longer than {MAX_LENGTH} characters")
+    alone = _REFERENCE.fullmatch(text)
+    if alone:  # nothing to parse
+        return (alone[1],), ast.Name(_PREFIX + alone[1], ast.Load())
     names = tuple(dict.fromkeys(_REFERENCE.findall(text)))
     code = _REFERENCE.sub(lambda match: _PREFIX + match.group(1), text).strip()
     if "$" in code:
@@ -224,25 +229,35 @@ def _is_text(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def _true(node: ast.expr, parameters: Mapping[str, Any]) -> bool:
+def _truth(node: ast.expr) -> Callable[[Mapping[str, Any]], bool]:
+    """As ``_compute``, of a checked comparison."""
     if isinstance(node, ast.BoolOp):
-        parts = (_true(part, parameters) for part in node.values)
-        return all(parts) if isinstance(node.op, ast.And) else any(parts)
+        parts = [_truth(part) for part in node.values]
+        combine = all if isinstance(node.op, ast.And) else any
+        return lambda parameters: combine(part(parameters) for part in parts)
     if isinstance(node, ast.UnaryOp):
-        return not _true(node.operand, parameters)
+        inner = _truth(node.operand)
+        return lambda parameters: not inner(parameters)
     assert isinstance(node, ast.Compare)
-    sides = [_side(side, parameters) for side in (node.left, *node.comparators)]
-    for op, left, right in zip(node.ops, sides, sides[1:], strict=False):
+    sides = [_side(side) for side in (node.left, *node.comparators)]
+    compare = [_COMPARE[type(op)] for op in node.ops]
+    return lambda parameters: _in_order(compare, [side(parameters) for side in sides])
+
+
+def _in_order(compare: list[Callable[[Any, Any], bool]], values: list[Any]) -> bool:
+    for holds, left, right in zip(compare, values, values[1:], strict=False):
         if isinstance(left, str) != isinstance(right, str):
             raise ExpressionError(f"expected two numbers or two texts, got {left} and {right}")
-        if not _COMPARE[type(op)](left, right):
+        if not holds(left, right):
             return False
     return True
 
 
-def _side(node: ast.expr, parameters: Mapping[str, Any]) -> Any:
+def _side(node: ast.expr) -> Callable[[Mapping[str, Any]], Any]:
     if isinstance(node, ast.Constant):
-        return node.value
+        constant = node.value
+        return lambda parameters: constant
     if isinstance(node, ast.Name):
-        return parameters[reference_of(node)]
-    return _compute(node)(parameters)
+        name = reference_of(node)
+        return lambda parameters: parameters[name]
+    return _compute(node)

@@ -183,12 +183,13 @@ def _find_model(annotation: Any) -> type[BaseModel] | None:
 # extends
 # --------------------------------------------------------------------------------------
 def _resolved_tree(path: Path, chain: tuple[Path, ...]) -> Tree:
+    path = path.resolve()
     tree = read_tree(path, _shown(path))
     if not isinstance(tree.value, dict):
         return tree
     base_name = tree.value.get("extends")
     if isinstance(base_name, str):
-        base = _base_tree(tree, base_name, path, (*chain, path.resolve()))
+        base = _base_tree(tree, base_name, path, (*chain, path))
         if base is not None:
             tree = _merged(base, tree)
     _leave_out(tree)
@@ -196,9 +197,9 @@ def _resolved_tree(path: Path, chain: tuple[Path, ...]) -> Tree:
 
 
 def _shown(path: Path) -> str:
-    """The path as the user would write it."""
+    """A resolved path as the user would write it."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(path)
 

@@ -8,8 +8,10 @@ belongs to.
 from __future__ import annotations
 
 import hashlib
+import math
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
@@ -20,8 +22,8 @@ from alpamayo import streams
 from scenarios.evaluate import DrawError
 from scenarios.expressions import ExpressionError, parse, parse_condition
 from scenarios.quantities import near
-from scenarios.schema import Distribution, ScenarioDocument
-from scenarios.yaml_tree import Loc, Problem
+from scenarios.schema import Distribution, Normal, ScenarioDocument
+from scenarios.yaml_tree import Problem
 
 MOST_DRAWS = 1000  # until a draw must meet the constraints
 
@@ -34,11 +36,12 @@ def stable_hash(name: str) -> int:
 
 def uniforms(seed: int, names: list[str]) -> dict[str, float]:
     """One number in (0, 1) per name, from the stream of (seed, name)."""
-    if not names:
-        return {}
-    counters = np.array([stable_hash(name) for name in names], np.int64)
-    values = streams.uniform(streams.keys(seed, streams.STREAM_PARAMETERS, counters), 1)[:, 0]
-    return dict(zip(names, values.tolist(), strict=True))
+    return {name: _uniform(seed, name) for name in names}
+
+
+@lru_cache(maxsize=65_536)
+def _uniform(seed: int, name: str) -> float:
+    return streams.one_uniform(seed, streams.STREAM_PARAMETERS, stable_hash(name))
 
 
 def draw_parameters(document: ScenarioDocument, seed: int) -> dict[str, Any]:
@@ -117,78 +120,148 @@ def _never_met(
 def parameters_at(document: ScenarioDocument, quantiles: Mapping[str, float]) -> dict[str, Any]:
     """Parameters at the given quantile (0 to 1) of each distribution."""
     values: dict[str, Any] = {}
-    busy: list[str] = []
-
-    def value_of(name: str) -> Any:
-        if name in values:
-            return values[name]
-        loc: Loc = ("parameters", name)
-        if name in busy:
-            loop = " -> ".join([*busy[busy.index(name) :], name])
-            raise DrawError(
-                [
-                    Problem(
-                        ("parameters", busy[-1]),
-                        f"parameters refer to each other in a loop: {loop}",
-                    )
-                ]
-            )
-        if name not in document.parameters:
-            hint = near(name, document.parameters)
-            raise DrawError([Problem(("parameters", busy[-1]), f"unknown parameter ${name}{hint}")])
-        busy.append(name)
-        spec = document.parameters[name]
+    for name, drawn, value_of in _steps(document):
         try:
-            if isinstance(spec, Distribution):
-                values[name] = _quantile(spec, quantiles[name], number)
-            else:
-                values[name] = number(spec)
+            values[name] = value_of(quantiles[name] if drawn else 0.0, values)
         except ExpressionError as error:
-            raise DrawError([Problem(loc, str(error))]) from None
-        busy.pop()
-        return values[name]
-
-    def number(quantity: float | str) -> float:
-        if not isinstance(quantity, str):
-            return quantity
-        expression = parse(quantity)
-        known = {name: value_of(name) for name in expression.names}
-        return expression.value(known)
-
-    for name in document.parameters:
-        value_of(name)
+            raise DrawError([Problem(("parameters", name), str(error))]) from None
     return {name: values[name] for name in document.parameters}
 
 
-def _quantile(spec: Distribution, q: float, number: Any) -> Any:
+# --------------------------------------------------------------------------------------
+# How each parameter comes about: put together once for all draws of a document
+# --------------------------------------------------------------------------------------
+_Values = Mapping[str, Any]
+_Step = tuple[str, bool, Callable[[float, _Values], Any]]  # name, whether it has a quantile
+
+
+def _steps(document: ScenarioDocument) -> tuple[_Step, ...]:
+    """One step per parameter, in an order in which everything is known that a step asks for."""
+    kept = document._steps
+    if kept is None or kept[0] is not document.parameters:
+        steps = []
+        for name in _order(document.parameters):
+            spec = document.parameters[name]
+            if isinstance(spec, Distribution):
+                steps.append((name, True, _of_distribution(spec)))
+            else:
+                steps.append((name, False, _constant_quantile(_number(spec))))
+        kept = document._steps = (document.parameters, tuple(steps))
+    return kept[1]  # type: ignore[no-any-return]
+
+
+def _order(parameters: Mapping[str, Any]) -> list[str]:
+    """Names, each behind those that it refers to."""
+    done: dict[str, None] = {}
+    busy: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in done:
+            return
+        if name in busy:
+            loop = " -> ".join([*busy[busy.index(name) :], name])
+            message = f"parameters refer to each other in a loop: {loop}"
+            raise DrawError([Problem(("parameters", busy[-1]), message)])
+        if name not in parameters:
+            message = f"unknown parameter ${name}{near(name, parameters)}"
+            raise DrawError([Problem(("parameters", busy[-1]), message)])
+        busy.append(name)
+        for quantity in _quantities(parameters[name]):
+            for other in parse(quantity).names if isinstance(quantity, str) else ():
+                visit(other)
+        busy.pop()
+        done[name] = None
+
+    for name in parameters:
+        visit(name)
+    return list(done)
+
+
+def _quantities(spec: Any) -> list[Any]:
+    """The numbers and expressions that a parameter is made of."""
+    if not isinstance(spec, Distribution):
+        return [spec]
+    normal = spec.normal
+    of_normal = [] if normal is None else [normal.mean, normal.std, normal.min, normal.max]
+    return [*(spec.uniform or ()), spec.by, *of_normal]
+
+
+def _number(quantity: float | str) -> Callable[[_Values], float]:
+    if isinstance(quantity, str):
+        return parse(quantity).value
+    return lambda values: quantity
+
+
+def _constant_quantile(number: Callable[[_Values], float]) -> Callable[[float, _Values], Any]:
+    return lambda q, values: number(values)
+
+
+def _of_distribution(spec: Distribution) -> Callable[[float, _Values], Any]:
+    """(quantile, values known so far) -> value."""
     if spec.uniform is not None:
-        low, high = (number(x) for x in spec.uniform)
+        return _of_uniform(*(_number(end) for end in spec.uniform))
+    if spec.select is not None:
+        assert spec.by is not None
+        return _of_select(spec.select, _number(spec.by))
+    if spec.grid is not None:
+        grid = spec.grid
+        return lambda q, values: grid[min(int(q * len(grid)), len(grid) - 1)]
+    if spec.choice is not None:
+        return _of_choice(spec.choice, spec.weights or [1.0] * len(spec.choice))
+    assert spec.normal is not None
+    return _of_normal(spec.normal)
+
+
+def _of_uniform(
+    low_of: Callable[[_Values], float], high_of: Callable[[_Values], float]
+) -> Callable[[float, _Values], float]:
+    def value(q: float, values: _Values) -> float:
+        low, high = low_of(values), high_of(values)
         if low > high:
             raise ExpressionError(
                 f"expected uniform: [low, high] with low <= high, got [{low:g}, {high:g}]"
             )
         return low + (high - low) * q
-    if spec.select is not None:
-        index = number(spec.by)
-        if index not in range(len(spec.select)):
+
+    return value
+
+
+def _of_select(
+    choices: list[float | str], by: Callable[[_Values], float]
+) -> Callable[[float, _Values], float | str]:
+    def value(q: float, values: _Values) -> float | str:
+        index = by(values)
+        if index not in range(len(choices)):
             raise ExpressionError(
-                f"by: expected a whole number from 0 to {len(spec.select) - 1}, got {index:g}"
+                f"by: expected a whole number from 0 to {len(choices) - 1}, got {index:g}"
             )
-        return spec.select[int(index)]
-    if spec.grid is not None:
-        return spec.grid[min(int(q * len(spec.grid)), len(spec.grid) - 1)]
-    if spec.choice is not None:
-        weights = np.asarray(spec.weights or [1.0] * len(spec.choice), float)
-        index = int(np.searchsorted(np.cumsum(weights) / weights.sum(), q, side="right"))
-        return spec.choice[min(index, int(np.flatnonzero(weights)[-1]))]
-    normal = spec.normal
-    assert normal is not None
-    shape = NormalDist(number(normal.mean), number(normal.std))
-    low = shape.cdf(number(normal.min)) if normal.min is not None else 0.0
-    high = shape.cdf(number(normal.max)) if normal.max is not None else 1.0
-    if not low < high:
-        raise ExpressionError("expected min below max, within reach of mean and std")
-    inside = min(max(low + (high - low) * q, 1e-12), 1.0 - 1e-12)
-    value = shape.inv_cdf(inside)
-    value = value if normal.min is None else max(value, number(normal.min))
-    return value if normal.max is None else min(value, number(normal.max))
+        return choices[int(index)]
+
+    return value
+
+
+def _of_choice(
+    choices: list[float | str], weights: list[float]
+) -> Callable[[float, _Values], float | str]:
+    ends = (np.cumsum(weights) / np.sum(weights)).tolist()
+    last = max(i for i, weight in enumerate(weights) if weight > 0.0)
+    return lambda q, values: choices[min(bisect_right(ends, q), last)]
+
+
+def _of_normal(spec: Normal) -> Callable[[float, _Values], float]:
+    mean_of, std_of = _number(spec.mean), _number(spec.std)
+    min_of = None if spec.min is None else _number(spec.min)
+    max_of = None if spec.max is None else _number(spec.max)
+
+    def value(q: float, values: _Values) -> float:
+        shape = NormalDist(mean_of(values), std_of(values))
+        least = -math.inf if min_of is None else min_of(values)
+        most = math.inf if max_of is None else max_of(values)
+        low = 0.0 if min_of is None else shape.cdf(least)
+        high = 1.0 if max_of is None else shape.cdf(most)
+        if not low < high:
+            raise ExpressionError("expected min below max, within reach of mean and std")
+        inside = min(max(low + (high - low) * q, 1e-12), 1.0 - 1e-12)
+        return min(max(shape.inv_cdf(inside), least), most)
+
+    return value

@@ -292,6 +292,8 @@ class ScenarioDocument(Strict):
     duration_s: Annotated[float | str, Number(gt=0.0, le=120.0)] = 12.0
 
     _tree: Any = PrivateAttr(default=None)
+    _steps: Any = PrivateAttr(default=None)
+    """What ``scenarios.parameters`` keeps of it from draw to draw."""
 
     @property
     def tree(self) -> Any:

@@ -152,15 +152,21 @@ def _parse_cached(text: str, name: str) -> Tree:
 
 def parse_tree(text: str, name: str) -> Tree:
     """As ``read_tree``, from text."""
+    from scenarios.yaml_plain import plain_tree
+
+    too_much = _too_much(text, name)
+    if too_much is not None:
+        return Tree(name, None, problems=[too_much])
+    return plain_tree(text, name) or careful_tree(text, name)
+
+
+def careful_tree(text: str, name: str) -> Tree:
+    """The tree of any text, with everything that is wrong with it."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     yaml = YAML(typ="safe", pure=True)
     tree = Tree(name, None)
-    too_much = _too_much(text, name)
-    if too_much is not None:
-        tree.problems.append(too_much)
-        return tree
     try:
         node = yaml.compose(text)
     except MarkedYAMLError as error:
