@@ -19,7 +19,9 @@ from sim.config import SimConfig
 
 __all__ = [
     "CONFIG_KINDS",
+    "BranchingConfig",
     "CheckpointConfig",
+    "CurriculumConfig",
     "DecodeConfig",
     "DemoConfig",
     "EvalConfig",
@@ -65,6 +67,22 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True)
+class BranchingConfig:
+    """Groups that fork from a driven episode instead of starting a scenario.
+
+    ``share`` of a worker's worlds (whole groups of ``group_size``, rounded down) go on from copies
+    of its other worlds: ``random_share`` of these groups from any decision, the others from
+    ``min_back_s`` to ``max_back_s`` before a failure, as long as there are failures.
+    """
+
+    share: float = number(0.0, ge=0.0, lt=1.0)
+    group_size: int = number(8, ge=2, le=1024)
+    min_back_s: float = number(1.2, ge=0.0)
+    max_back_s: float = number(4.0, gt=0.0)
+    random_share: float = number(0.25, ge=0.0, le=1.0)
+
+
+@dataclass(frozen=True)
 class RolloutConfig:
     """Worker processes and what each steps; ``group_size`` worlds share a scenario start."""
 
@@ -73,17 +91,37 @@ class RolloutConfig:
     group_size: int = number(8, ge=1, le=1024)
     suite: str = "train"
     timeout_s: float = number(300.0, gt=0.0)
+    branching: BranchingConfig = field(default_factory=BranchingConfig)
+
+    @property
+    def branch_groups(self) -> int:
+        """Branching groups of one worker's sample."""
+        branching = self.branching
+        return int(self.worlds_per_worker * branching.share / branching.group_size + 1e-9)
+
+    @property
+    def root_worlds(self) -> int:
+        """Worlds of one worker that start a scenario; the others branch from them."""
+        return self.worlds_per_worker - self.branch_groups * self.branching.group_size
 
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """Clipped policy-gradient update on the exact trace likelihood.
+    """How the policy learns from its own driving, always on the exact trace likelihood.
 
-    The learning rate falls linearly to ``lr_end`` times ``lr`` at the last iteration.
+    ``algorithm``: ``ppo`` is the clipped policy gradient; ``rft`` fits the policy to those of its
+    own rollouts that went well; ``dagger`` fits it to what the expert would have done where the
+    policy went. The learning rate falls linearly to ``lr_end`` times ``lr`` at the last iteration.
 
-    ``advantage``: ``gae`` uses the value head, ``group`` compares the members of a group.
-    ``kl_weight`` ties the policy to the weights it started from.
+    Of ppo alone: ``advantage``: ``gae`` uses the value head, ``group`` compares the members of a
+    group. ``clip_per``: the ratio of a whole plan, or of each of its tokens, is clipped.
+    ``importance_cap`` > 0: ratios start from the learner's own weights instead of the recorded
+    log-probabilities, and what lies between (older weights, other kernels) is a weight of at most
+    this. ``kl_weight`` ties the policy to the weights it started from or, with ``reference_every``
+    > 0, to those of that many updates ago at most.
     """
+
+    algorithm: Literal["ppo", "rft", "dagger"] = "ppo"
 
     iterations: int = number(30, ge=1)
     epochs: int = number(2, ge=1, le=64)
@@ -91,11 +129,14 @@ class LearnerConfig:
     lr: float = number(1.5e-4, gt=0.0, le=1.0)
     lr_end: float = number(1.0, gt=0.0, le=1.0)
     clip: float = number(0.2, gt=0.0, lt=1.0)
+    clip_per: Literal["plan", "token"] = "plan"
+    importance_cap: float = number(0.0, ge=0.0)
     gamma: float = number(0.97, gt=0.0, le=1.0)
     gae_lambda: float = number(0.95, ge=0.0, le=1.0)
     advantage: Literal["group", "gae"] = "gae"
     kl_weight: float = number(0.005, ge=0.0)
     kl_fraction: float = number(0.25, gt=0.0, le=1.0)
+    reference_every: int = number(0, ge=0)
     scored_rounds: int = number(1, ge=1, le=64)
     keep_fraction: float = number(1.0, gt=0.0, le=1.0)
     value_weight: float = number(0.5, ge=0.0)
@@ -105,6 +146,27 @@ class LearnerConfig:
     threads: int = number(2, ge=1, le=1024)
     dtype: Literal["float32", "bfloat16"] = "float32"
     freeze_vision: bool = False
+
+    @property
+    def has_critic(self) -> bool:
+        return self.algorithm == "ppo" and self.advantage == "gae"
+
+
+@dataclass(frozen=True)
+class CurriculumConfig:
+    """Which scenarios the rollouts start: ``uniform`` in the suite's shares, ``potential`` by what
+    can be learned, see ``alpamayo.curriculum``.
+
+    Every scenario keeps ``floor`` times its share of the suite, nominal twins together
+    ``nominal_share`` times theirs. What was seen ``half_life`` iterations ago counts half.
+    """
+
+    kind: Literal["uniform", "potential"] = "uniform"
+    floor: float = number(0.25, ge=0.0, le=1.0)
+    nominal_share: float = number(0.8, ge=0.0, le=1.0)
+    half_life: float = number(8.0, gt=0.0)
+    failure_weight: float = number(0.1, ge=0.0)
+    novelty_weight: float = number(0.5, ge=0.0)
 
 
 @dataclass(frozen=True)
@@ -134,6 +196,7 @@ class RunConfig:
     sim: SimConfig = field(default_factory=SimConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     eval: InLoopEvalConfig = field(default_factory=InLoopEvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
@@ -289,6 +352,7 @@ def relations(config: Any) -> Iterator[tuple[tuple[str, ...], str]]:
             )
     if isinstance(config, RunConfig):
         rollout = config.rollout
+        yield from _branching_relations(rollout)
         if rollout.worlds_per_worker % rollout.group_size:
             yield (
                 ("rollout.worlds_per_worker", "rollout.group_size"),
@@ -300,6 +364,36 @@ def relations(config: Any) -> Iterator[tuple[tuple[str, ...], str]]:
                 ("rollout.group_size", "learner.advantage"),
                 "expected at least 2 with learner.advantage = group, got 1",
             )
+
+
+def _branching_relations(rollout: RolloutConfig) -> Iterator[tuple[tuple[str, ...], str]]:
+    branching = rollout.branching
+    if branching.max_back_s < branching.min_back_s:
+        yield (
+            ("rollout.branching.max_back_s", "rollout.branching.min_back_s"),
+            f"expected at least rollout.branching.min_back_s = {branching.min_back_s:g}, "
+            f"got {branching.max_back_s:g}",
+        )
+    if branching.share == 0.0:
+        return
+    keys = ("rollout.branching.share", "rollout.worlds_per_worker", "rollout.branching.group_size")
+    if not rollout.branch_groups:
+        yield (
+            keys,
+            (
+                f"expected room for a group of {branching.group_size} "
+                f"(rollout.branching.group_size), got {branching.share:g} of "
+                f"{rollout.worlds_per_worker} worlds"
+            ),
+        )
+    elif rollout.root_worlds % rollout.group_size or not rollout.root_worlds:
+        yield (
+            keys,
+            (
+                f"expected to leave a multiple of rollout.group_size = {rollout.group_size}, "
+                f"got {rollout.root_worlds} beside {rollout.branch_groups} branching groups"
+            ),
+        )
 
 
 def _decodes(config: Any) -> Iterator[tuple[str, DecodeConfig]]:

@@ -17,9 +17,11 @@ from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from alpamayo.config import RunConfig
+from alpamayo.curriculum import Curriculum, UniformCurriculum, make_curriculum
 from alpamayo.learner.learner import PostTrainLearner
 from alpamayo.learner.module import PostTrainModule
 from alpamayo.metrics import is_failure
+from alpamayo.rollout.branching import BranchEpisode
 from alpamayo.rollout.collect import Rollout
 from alpamayo.rollout.columns import merge, split_groups, summary
 from alpamayo.rollout.runner import RolloutRunner, runner_spaces
@@ -32,6 +34,7 @@ POLL_S = 0.5  # how often the wait for workers looks up, so that Ctrl-C is heard
 PROBE_S = 1.0  # how long an iteration waits for a dead worker that may be back
 RESTART_S = 120.0  # how long it waits when no worker is left at all
 SAMPLE = "sample"
+COUNTS = ("decisions_trained", "decisions_left_out")
 
 
 class PostTrainConfig(AlgorithmConfig):
@@ -91,6 +94,8 @@ class PostTrain(Algorithm):
         self.loop_iteration = 0
         self.should_stop: Callable[[], bool] = bool
         self.episodes: list[EpisodeResult] = []  # of the last iteration, also the failed ones
+        self.branches: list[BranchEpisode] = []  # what forked from them
+        self.curriculum = self._make_curriculum()
         self.decisions = 0
         base = self._from_learner(lambda learner: learner.post.policy_tensors(trainable_only=False))
         self.transport = ObjectStoreTransport(base)
@@ -107,6 +112,7 @@ class PostTrain(Algorithm):
         sampled = time.perf_counter()
         batches = [r.batch for r in rollouts if r.batch is not None]
         self.episodes = [episode for r in rollouts for episode in r.episodes]
+        self.branches = [branch for r in rollouts for branch in r.branches]
         if not batches:
             raise CheckFailed(f"every episode of the iteration failed: {rollouts[0].error}")
         batch = merge(batches)
@@ -122,7 +128,8 @@ class PostTrain(Algorithm):
         self._log("losses", {k: v for k, v in learned.items() if "/" not in k})
         self._log("time", {k.partition("/")[2]: v for k, v in learned.items() if "/" in k})
         self._log("rollout", summary(batch))
-        self._log("rollout", rollout_metrics(self.episodes))
+        self._log("rollout", rollout_metrics(self.episodes) | branch_metrics(self.branches))
+        self._log("curriculum", self.curriculum.observe(self.episodes))
         self._log(
             "rollout",
             {
@@ -140,8 +147,9 @@ class PostTrain(Algorithm):
             "publish_s": finished - updated,
             "iteration_s": finished - started,
         }
-        for part in ("observe", "plan", "step", "pull"):
+        for part in ("observe", "plan", "label", "step", "pull"):
             seconds[f"worker_{part}_s"] = float(np.mean([r.seconds.get(part, 0) for r in rollouts]))
+        seconds["workers_cpu_s"] = sum(r.seconds.get("cpu", 0.0) for r in rollouts)
         self._log("time", seconds)
         self._log(
             "charts",
@@ -164,7 +172,13 @@ class PostTrain(Algorithm):
         group = self.env_runner_group
         if not group.num_healthy_remote_workers():
             group.probe_unhealthy_env_runners(timeout_seconds=RESTART_S)
-        request = partial(RolloutRunner.sample, iteration=self.loop_iteration, weights=self.weights)
+        uniform = isinstance(self.curriculum, UniformCurriculum)
+        request = partial(
+            RolloutRunner.sample,
+            iteration=self.loop_iteration,
+            weights=self.weights,
+            shares=None if uniform else self.curriculum.shares,
+        )
         deadline = time.monotonic() + self.run.rollout.timeout_s
         rollouts: list[Rollout] = []
         group.foreach_env_runner_async(request, tag=SAMPLE)
@@ -181,19 +195,32 @@ class PostTrain(Algorithm):
             raise CheckFailed(f"no rollout worker answered within {limit:g} s (rollout.timeout_s)")
         return sorted(rollouts, key=lambda r: r.worker)
 
+    def _make_curriculum(self) -> Curriculum:
+        from scenarios.suites import load_training_suite
+
+        suite = load_training_suite(self.run.rollout.suite)
+        nominal = frozenset(name for name in suite.shares if suite.load(name).nominal)
+        return make_curriculum(suite.shares, nominal, self.run.curriculum)
+
     def _learn(self, batch: Any) -> dict[str, float]:
         learners = max(len(self.learner_group), 1)
         if learners == 1 and self.learner_group.is_local:
             return self.learner_group.update(training_data=TrainingData(batch=batch))[0]
         shards = split_groups(batch, learners)
-        fewest = min(shard.num_decisions for shard in shards)
         results = self.learner_group.update(
             training_data=TrainingData(batches=shards),
-            minibatches=self._minibatches(fewest),
+            minibatches=self._minibatches(batch.num_decisions),
         )
-        return {key: float(np.mean([r[key] for r in results])) for key in results[0]}
+        # A learner without rows in any minibatch has no losses to tell.
+        names = dict.fromkeys(name for r in results for name in r)
+        told = {name: [r[name] for r in results if name in r] for name in names}
+        return {
+            name: float(np.sum(values) if name in COUNTS else np.mean(values))
+            for name, values in told.items()
+        }
 
     def _minibatches(self, decisions: int) -> int:
+        """Of an epoch: as many as one learner would make, and each learner has its part of each."""
         settings = self.run.learner
         return max(1, round(decisions * settings.keep_fraction / settings.minibatch))
 
@@ -255,4 +282,18 @@ def rollout_metrics(episodes: list[EpisodeResult]) -> dict[str, float]:
         "mean_speed_mps": sum(e.mean_speed_mps for e in driven) / count,
         "broken": float(len(episodes) - len(driven)),
         "episodes": float(len(episodes)),
+    }
+
+
+def branch_metrics(branches: list[BranchEpisode]) -> dict[str, float]:
+    """How many forks there were and how they ended; they are no part of the rates above, because
+    where they start was chosen for the danger."""
+    failed = sum(is_failure(b.result) for b in branches)
+    return {
+        "branch_episodes": float(len(branches)),
+        "branch_failure_rate": failed / max(len(branches), 1),
+        "branch_groups": float(len({b.group for b in branches})),
+        "branch_groups_before_failures": float(
+            len({b.group for b in branches if b.point.reason == "failure"})
+        ),
     }

@@ -22,6 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from alpamayo.config import RunConfig
+from alpamayo.curriculum_plot import write_plot
 from alpamayo.log import MetricsWriter, Progress
 from alpamayo.paths import resolve_policy
 from alpamayo.run_dir import RunDir
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SECTIONS = ("charts", "losses", "rollout", "time")
+SECTIONS = ("charts", "curriculum", "losses", "rollout", "time")
+EPISODES, BRANCHES = "episodes.jsonl", "branches.jsonl"
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ def train(
             algorithm.should_stop = stop
             if state is not None:
                 algorithm.load_training_state(state.learned, state.moments, state.counters)
+                algorithm.curriculum.load_state(state.curriculum)
             return _Run(config, run, algorithm, progress, stop).go()
         finally:
             with stop.deferred():
@@ -187,24 +190,24 @@ class _Run:
         algorithm, total = self.algorithm, self.config.learner.iterations
         done = algorithm.loop_iteration
         drop_rows_after(self.run.metrics_file, done)
-        drop_rows_after(self.run.path / "episodes.jsonl", done)
+        for name in (EPISODES, BRANCHES):
+            drop_rows_after(self.run.path / name, done)
         self.saved = done if done else -1
-        with (
-            MetricsWriter(self.run.metrics_file, self.run.tensorboard_dir) as writer,
-            (self.run.path / "episodes.jsonl").open("a", encoding="utf-8") as episodes,
-        ):
+        with MetricsWriter(self.run.metrics_file, self.run.tensorboard_dir) as writer:
             try:
                 with self.stop.deferred():
                     while algorithm.loop_iteration < total and not self.stop.requested:
-                        self._iterate(writer, episodes)
+                        self._iterate(writer)
             finally:
                 with self.stop.deferred():
                     self._save()  # also after an error: what was learned is not lost
+        if self.config.curriculum.kind != "uniform":
+            write_plot(self.run.metrics_file, self.run.path / "curriculum.svg")
         if self.stop.requested:
             raise KeyboardInterrupt
         return TrainResult(self.run.path, self.checkpoint, algorithm.loop_iteration, self.metrics)
 
-    def _iterate(self, writer: MetricsWriter, episodes: Any) -> None:
+    def _iterate(self, writer: MetricsWriter) -> None:
         algorithm = self.algorithm
         try:
             result = algorithm.train()
@@ -229,9 +232,8 @@ class _Run:
             self._save()
             metrics["time/checkpoint_s"] = time.perf_counter() - started
         writer.write(step, metrics)
-        for row in algorithm.episodes:
-            episodes.write(json.dumps({"step": step, **asdict(row)}, default=float) + "\n")
-        episodes.flush()
+        self._append(EPISODES, [{"step": step, **asdict(e)} for e in algorithm.episodes])
+        self._append(BRANCHES, [{"step": step, **asdict(b)} for b in algorithm.branches])
         self.metrics = metrics
         broken = [e for e in algorithm.episodes if e.error]
         if broken:
@@ -245,6 +247,11 @@ class _Run:
             )
         self.progress.update(step, **headline(metrics))
 
+    def _append(self, name: str, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            with (self.run.path / name).open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(row, default=float) + "\n" for row in rows)
+
     def _due(self, every: int) -> bool:
         return every > 0 and self.algorithm.loop_iteration % every == 0
 
@@ -253,7 +260,9 @@ class _Run:
 
         if self.saved == self.algorithm.loop_iteration:
             return
-        state = checkpoint.TrainingState(*self.algorithm.training_state())
+        state = checkpoint.TrainingState(
+            *self.algorithm.training_state(), self.algorithm.curriculum.state()
+        )
         self.checkpoint = checkpoint.save(self.run.checkpoints_dir, state, self.architecture)
         self.saved = self.algorithm.loop_iteration
 

@@ -7,7 +7,7 @@ asks for it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,22 +103,28 @@ class Suite:
         """(scenario id, seed) of the draws ``start`` .. ``start + count - 1``."""
         return [(entry.id, seed) for entry, seed in self._cases(count, start)]
 
-    def draw(self, count: int, start: int = 0) -> list[types.Scenario]:
-        """The scenarios of ``pairs``."""
+    def draw(
+        self, count: int, start: int = 0, shares: Mapping[str, float] | None = None
+    ) -> list[types.Scenario]:
+        """The scenarios of ``pairs``; with ``shares`` (by scenario id, of every one) drawn in these
+        instead of the suite's own.
+        """
         return [
             sample(pinned(self.load(entry.id), entry.parameters), seed)
-            for entry, seed in self._cases(count, start)
+            for entry, seed in self._cases(count, start, shares)
         ]
 
     def load(self, name: str) -> ScenarioDocument:
         """The document of an entry's id."""
         return _load(name, self.file.parent)
 
-    def _cases(self, count: int, start: int) -> list[tuple[SuiteEntry, int]]:
+    def _cases(
+        self, count: int, start: int, shares: Mapping[str, float] | None = None
+    ) -> list[tuple[SuiteEntry, int]]:
         if count < 0 or start < 0:
             raise RequestError(f"suite {self.id}: expected count and start of at least 0")
         index = np.arange(start, start + count)
-        which, seeds = self._which(index), self.document.seeds
+        which, seeds = self._which(index, shares), self.document.seeds
         cases = []
         for w, i in zip(which, index, strict=True):
             entry = self.entries[w]
@@ -126,17 +132,25 @@ class Suite:
             cases.append((entry, drawn if entry.seed is None else entry.seed))
         return cases
 
-    def _which(self, index: types.IntArray) -> Sequence[int]:
-        """Entry of each draw."""
-        if self.document.order == "listed":
+    def _which(
+        self, index: types.IntArray, shares: Mapping[str, float] | None = None
+    ) -> Sequence[int]:
+        """Entry of each draw; ``shares`` see ``draw``."""
+        order = self.document.order
+        weights = [1.0 if order == "listed" else entry.weight for entry in self.entries]
+        if shares is not None:
+            # Entries of one scenario keep their proportions.
+            factors = [shares[e.id] / self.shares[e.id] for e in self.entries]
+            weights = [w * f for w, f in zip(weights, factors, strict=True)]
+        elif order == "listed":
             return [int(i) for i in index % len(self.entries)]
-        if self.document.order == "even":
+        if order in ("even", "listed"):
             u = ((index + 0.5) * _GOLDEN_RATIO) % 1.0
         else:
             keys = streams.keys(self.document.seeds.start, streams.STREAM_SUITE, index)
             u = streams.uniform(keys, 1)[:, 0]
-        total = sum(entry.weight for entry in self.entries)
-        bounds = np.cumsum([entry.weight / total for entry in self.entries])
+        total = sum(weights)
+        bounds = np.cumsum([weight / total for weight in weights])
         found = np.minimum(np.searchsorted(bounds, u, side="right"), len(bounds) - 1)
         return [int(w) for w in found]
 

@@ -15,7 +15,7 @@ import contextlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,13 @@ LATEST = "latest"
 @dataclass(frozen=True)
 class TrainingState:
     """``learned`` module tensors (``policy.*``, ``critic.*``), ``moments`` of the optimizer,
-    integer ``counters``.
+    integer ``counters``, the ``curriculum``'s numbers by scenario.
     """
 
     learned: dict[str, torch.Tensor]
     moments: dict[str, torch.Tensor]
     counters: dict[str, int]
+    curriculum: dict[str, list[float]] = field(default_factory=dict)
 
     def policy(self) -> dict[str, torch.Tensor]:
         return {k.removeprefix(POLICY): v for k, v in self.learned.items() if k.startswith(POLICY)}
@@ -63,7 +64,8 @@ def save(folder: Path, state: TrainingState, architecture: Any) -> Path:
         save_file(
             {k: v.contiguous() for k, v in tensors.items()}, part / "training/learner.safetensors"
         )
-        record = {"schema_version": SCHEMA_VERSION, **state.counters}
+        record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **state.counters}
+        record["curriculum"] = state.curriculum
         (part / "training/state.json").write_text(json.dumps(record, indent=2) + "\n")
         for file in part.rglob("*.safetensors"):
             file.chmod(
@@ -95,11 +97,15 @@ def load(path: Path) -> TrainingState:
     try:
         record = json.loads(state_file.read_text(encoding="utf-8"))
         counters = {k: int(record[k]) for k in ("iteration", "updates", "decisions")}
+        curriculum = {
+            str(name): [float(number) for number in numbers]
+            for name, numbers in record.get("curriculum", {}).items()
+        }
     except OSError as error:
         raise RequestError(
             f"{state_file}: expected a checkpoint of a run ({error.strerror})"
         ) from None
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RequestError(f"{state_file}: expected the counters of a run ({error})") from None
     try:
         tensors = load_file(tensor_file)
@@ -108,7 +114,7 @@ def load(path: Path) -> TrainingState:
     model = from_pretrained(path, dtype=None)
     learned = {POLICY + n: p.detach() for n, p in model.named_parameters()}
     learned |= _strip(tensors, "module.")
-    return TrainingState(learned, _strip(tensors, "optimizer."), counters)
+    return TrainingState(learned, _strip(tensors, "optimizer."), counters, curriculum)
 
 
 def latest(folder: Path) -> Path | None:

@@ -1,9 +1,9 @@
-"""RLlib TorchLearner that post-trains on rollout columns: values, advantages, minibatches, clipped
-update.
+"""RLlib TorchLearner that post-trains on rollout columns: values, what to learn from, minibatches,
+updates.
 
 RLlib builds, places and groups the learners; its batches, connectors and forward passes are not
 used, so images stay uint8 until they reach a minibatch and nothing is copied on the way. With
-several learners each one holds whole groups and the gradients are averaged.
+several learners each one holds whole groups, and together they make the update that one would.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ray.rllib.core.learner.training_data import TrainingData
 
 from alpamayo.config import LearnerConfig, RunConfig
 from alpamayo.learner import objective
-from alpamayo.learner.advantages import compute_advantages
+from alpamayo.learner.algorithms import ALGORITHMS, Columns, Prepared
 from alpamayo.learner.module import PostTrainModule
+from alpamayo.learner.parallel import average_gradients, largest, moments, sum_over_learners
 from alpamayo.rollout.backend import INPUT_KEYS
 from alpamayo.rollout.columns import RolloutBatch
 from alpamayo.types import FloatArray
 
-Columns = dict[str, np.ndarray]
 CHUNK = 256  # rows of a forward without gradients
 
 
@@ -37,6 +37,7 @@ class PostTrainLearner(TorchLearner):
     def build(self) -> None:
         run: RunConfig = self.config.env_config["run"]
         self.settings: LearnerConfig = run.learner
+        self.algorithm = ALGORITHMS[self.settings.algorithm]
         self.seed = run.seed
         self.updates = 0
         self.value_scale = 1.0
@@ -81,13 +82,13 @@ class PostTrainLearner(TorchLearner):
 
     def _make_modules_ddp_if_necessary(self) -> None:
         # The objective calls parts of the module directly; gradients are averaged in
-        # _average_gradients instead.
+        # average_gradients instead.
         pass
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: Any
     ) -> torch.Tensor:
-        return objective.policy_loss(self.module[module_id], batch, self.settings)[0]
+        return self.algorithm.loss(self.module[module_id], batch, self.settings)[0]
 
     def update(  # type: ignore[override]
         self,
@@ -104,56 +105,53 @@ class PostTrainLearner(TorchLearner):
         """
         rollout: RolloutBatch = training_data.batch
         started = time.perf_counter()
-        columns, metrics = self.prepare(rollout)
+        cpu = time.process_time()
+        data = self.prepare(rollout)
+        columns, metrics = data.columns, data.metrics
+        kept = largest(data.worth, self.settings.keep_fraction)
+        if self.settings.importance_cap > 0 and self.settings.algorithm == "ppo":
+            columns["old_log_prob"] = self._old_log_prob(columns, kept)
         prepared = time.perf_counter()
         sums: dict[str, float] = {}
         steps = 0
         metrics["learning_rate"] = self._schedule_rates()
-        for rows in self._minibatches(np.abs(columns["advantage"]), minibatches):
-            for name, value in self._step(self._tensors(columns, rows)).items():
+        for rows in self._minibatches(kept, minibatches):
+            for name, value in self._step(self._tensors(columns, rows), len(rows)).items():
                 sums[name] = sums.get(name, 0.0) + value
             steps += 1
-        self.updates += 1
-        self._weights_seq_no = self.updates
+        self._count_update()
         metrics |= {name: total / max(steps, 1) for name, total in sums.items()}
+        metrics["decisions_trained"] = float(len(kept))
+        metrics["decisions_left_out"] = float(rollout.num_decisions - len(kept))
         metrics["time/prepare_s"] = prepared - started
         metrics["time/update_s"] = time.perf_counter() - prepared
+        metrics["time/learner_cpu_s"] = time.process_time() - cpu
         metrics["steps"] = float(steps)
         return metrics
 
+    def _count_update(self) -> None:
+        self.updates += 1
+        self._weights_seq_no = self.updates
+        every = self.settings.reference_every
+        if every and self.updates % every == 0:
+            self.post.refresh_reference()
+
     # One update ------------------------------------------------------------------------------
-    def prepare(self, rollout: RolloutBatch) -> tuple[Columns, dict[str, float]]:
-        """Flat columns with ``advantage`` and ``return_`` [N] added, and what is worth knowing
-        about them.
-        """
-        settings, value = self.settings, None
+    def prepare(self, rollout: RolloutBatch) -> Prepared:
+        """What the algorithm learns from; the critic's targets are in its own units."""
+        value = None
         if self.post.critic is not None:
             value = rollout.value_grid(self._values(rollout.flat), self._values(rollout.final))
-        advantage, target = compute_advantages(
-            rollout.reward,
-            rollout.valid,
-            rollout.terminated,
-            rollout.group,
-            gamma=settings.gamma,
-            gae_lambda=settings.gae_lambda,
-            value=value,
-            mode=settings.advantage,
-        )
-        flat, returns = rollout.rows(advantage), rollout.rows(target)
-        metrics = {"advantage_std": float(flat.std()), "return_mean": float(returns.mean())}
+        prepared = self.algorithm.prepare(rollout, value, self.settings, sum_over_learners)
         if value is not None:
-            error = returns - rollout.rows(value[:-1])
-            metrics["explained_variance"] = float(1 - error.var() / max(returns.var(), 1e-8))
-        columns = {
-            **rollout.flat,
-            "advantage": ((flat - flat.mean()) / (flat.std() + 1e-6)).astype(np.float32),
-            "return_": (returns / self._rescale(returns)).astype(np.float32),
-        }
-        return columns, metrics
+            returns = prepared.columns["return_"]
+            prepared.columns["return_"] = (returns / self._rescale(returns)).astype(np.float32)
+        return prepared
 
     def _rescale(self, returns: FloatArray) -> float:
         """The critic learns returns of about unit size; its scale follows theirs slowly."""
-        size = max(float(np.sqrt(np.square(returns).mean())), 1e-3)
+        mean_square = moments(np.square(returns), sum_over_learners)[0]
+        size = max(float(np.sqrt(mean_square)), 1e-3)
         first = self.updates == 0
         self.value_scale = size if first else 0.95 * self.value_scale + 0.05 * size
         return self.value_scale
@@ -171,17 +169,26 @@ class PostTrainLearner(TorchLearner):
             out[rows] = value.float().cpu().numpy()
         return out * self.value_scale
 
-    def _minibatches(self, size: FloatArray, minibatches: int | None) -> Iterator[np.ndarray]:
-        """Row indices of the kept decisions: those of largest ``size`` [N], |advantage|.
+    def _old_log_prob(self, columns: Columns, rows: np.ndarray) -> FloatArray:
+        """[N, L] under the weights before the update, in ``rows``."""
+        out = np.zeros(columns["log_prob"].shape, dtype=np.float32)
+        for start in range(0, len(rows), CHUNK):
+            part = np.sort(rows[start : start + CHUNK])
+            with self._autocast():
+                batch = self._tensors(columns, part)
+                known = objective.trace_log_prob(self.post, batch, self.settings)
+            out[part] = known.cpu().numpy()
+        return out
+
+    def _minibatches(self, rows: np.ndarray, minibatches: int | None) -> Iterator[np.ndarray]:
+        """Parts of ``rows``, the kept decisions, ``epochs`` times over.
 
         The order depends on run seed and update only, so that a resumed run repeats it.
         """
-        kept = max(1, round(len(size) * self.settings.keep_fraction))
-        rows = np.argsort(-size, kind="stable")[:kept]
-        parts = minibatches or max(1, round(kept / self.settings.minibatch))
+        parts = minibatches or max(1, round(len(rows) / self.settings.minibatch))
         for epoch in range(self.settings.epochs):
             key = [self.seed, self.updates, epoch, self._learner_index]
-            order = np.random.default_rng(key).permutation(kept)
+            order = np.random.default_rng(key).permutation(len(rows))
             # Sorted rows read the columns front to back.
             yield from (np.sort(rows[part]) for part in np.array_split(order, parts))
 
@@ -193,13 +200,17 @@ class PostTrainLearner(TorchLearner):
             return contextlib.nullcontext()
         return torch.autocast(torch.device(self._device).type, dtype=torch.bfloat16)
 
-    def _step(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
+    def _step(self, batch: dict[str, torch.Tensor], rows: int) -> dict[str, float]:
         optimizer = self.get_optimizer(DEFAULT_MODULE_ID)
         optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            loss, metrics = objective.policy_loss(self.post, batch, self.settings)
-        loss.backward()
-        self._average_gradients()
+        metrics: dict[str, float] = {}
+        if rows:  # another learner may have some where this one has none
+            with self._autocast():
+                loss, metrics = self.algorithm.loss(self.post, batch, self.settings)
+            loss.backward()
+            metrics["loss"] = float(loss.detach())
+        if not average_gradients(self.post.trainable().values(), rows):
+            return {"skipped": 1.0}
         # Apart from each other: a critic that is still far off must not shrink the policy's steps.
         norms = {
             part: torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm)
@@ -209,19 +220,10 @@ class PostTrainLearner(TorchLearner):
         finite = all(bool(torch.isfinite(norm)) for norm in norms.values())
         if finite:
             optimizer.step()
+        else:
+            metrics["loss"] = 0.0
         grad_norm = float(norms["policy"]) if finite else 0.0
-        loss_value = float(loss.detach()) if finite else 0.0
-        return metrics | {"loss": loss_value, "grad_norm": grad_norm, "skipped": float(not finite)}
-
-    def _average_gradients(self) -> None:
-        if not self.distributed:
-            return
-        world = torch.distributed.get_world_size()
-        for parameter in self.post.trainable().values():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            torch.distributed.all_reduce(parameter.grad)
-            parameter.grad /= world
+        return metrics | {"grad_norm": grad_norm, "skipped": float(not finite)}
 
     # Checkpoints ------------------------------------------------------------------------------
     def training_state(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], int]:

@@ -32,8 +32,9 @@ class PostTrainModule(TorchRLModule):
         self.reference = None
         if settings.kl_weight > 0:
             self.reference = copy.deepcopy(self.policy).eval().requires_grad_(False)
+        self.keep_reference = settings.reference_every > 0  # it is not the start any more
         self.critic = None
-        if settings.advantage == "gae":
+        if settings.has_critic:
             from alpamayo.learner.critic import Critic
 
             self.critic = Critic(self.policy.config)
@@ -58,12 +59,17 @@ class PostTrainModule(TorchRLModule):
         return tensors
 
     def learned_tensors(self) -> dict[str, torch.Tensor]:
-        """Everything a checkpoint must hold; the reference is loaded from the start."""
+        """Everything a checkpoint must hold; a reference that stays is loaded from the start."""
         return {
             name: tensor.detach()
             for name, tensor in self.named_parameters()
-            if not name.startswith("reference.")
+            if self.keep_reference or not name.startswith("reference.")
         }
+
+    def refresh_reference(self) -> None:
+        """From now on the reference is the policy as it is."""
+        if self.reference is not None:
+            self.reference.load_state_dict(self.policy.state_dict())
 
     def load_learned(self, tensors: dict[str, torch.Tensor]) -> None:
         own = dict(self.named_parameters())

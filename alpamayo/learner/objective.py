@@ -7,11 +7,14 @@ later tokens of a plan are replaced before they could be driven, and they cannot
 executed ones, so leaving them out is exact and costs one view instead of one per round.
 
 Clipping is PPO's (Schulman et al. 2017, eq. 7) on the ratio of the scored tokens' joint
-probability.
+probability, or of each token. With an importance cap the ratio is against the weights the update
+started from, and their distance from what drove is a truncated weight (decoupled PPO, Hilton et
+al. 2022, with the truncation of Espeholt et al. 2018). Imitation is the same likelihood, maximised.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -65,6 +68,47 @@ def state_value(module: Any, batch: dict[str, Tensor]) -> Tensor:
     return module.critic(hidden)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """``tokens`` under the policy: ``log_probs`` [B, M, bins] at the M view positions ``wanted``,
+    ``taken`` [B, M] of the tokens themselves where ``scored`` (committed in just that round), else
+    0; ``views`` as of ``scored_views``; ``hidden`` [B, H], the last prefix state.
+    """
+
+    log_probs: Tensor
+    taken: Tensor
+    scored: Tensor
+    wanted: Tensor
+    views: Tensor
+    hidden: Tensor
+
+
+def score(module: Any, batch: dict[str, Tensor], tokens: Tensor, settings: LearnerConfig) -> Scored:
+    """Exact conditionals of ``tokens`` [B, L] along the schedule ``commit_round`` of the batch."""
+    policy, commit = module.policy, batch["commit_round"].long()
+    tokens = tokens.long()
+    if settings.scored_rounds == 1:
+        # One schedule drove the whole batch, so the places of round 1 are the same in every row.
+        wanted = (commit < 1)[0].nonzero().squeeze(1)
+    else:
+        wanted = torch.arange(settings.scored_rounds * tokens.shape[1], device=tokens.device)
+    views = scored_views(tokens, commit, MASK_ID, settings.scored_rounds)
+    prefix = prefix_embeddings(policy, batch)
+    log_probs, hidden = _score(policy, prefix, views, wanted, module.temperature)
+    choice = policy.actions.choice_of(tokens)
+    taken, scored = _taken(log_probs, choice, commit, wanted)
+    return Scored(log_probs, taken, scored, wanted, views, hidden)
+
+
+@torch.no_grad()
+def trace_log_prob(module: Any, batch: dict[str, Tensor], settings: LearnerConfig) -> Tensor:
+    """[B, L] log-probability of each scored token of the trace; 0 for the others."""
+    now = score(module, batch, batch["tokens"], settings)
+    out = torch.zeros(batch["tokens"].shape, device=now.taken.device)
+    places = (now.wanted % out.shape[1]).expand(len(out), -1)
+    return out.scatter_add(1, places, now.taken.float())
+
+
 def policy_loss(
     module: Any, batch: dict[str, Tensor], settings: LearnerConfig
 ) -> tuple[Tensor, dict[str, float]]:
@@ -72,43 +116,80 @@ def policy_loss(
 
     ``module`` has ``policy`` (NLDModel), ``reference`` and ``critic`` (or None), and the rollouts'
     ``temperature``. ``batch``: ``prompt_ids`` [B, N], ``frames`` or ``features``, ``tokens``,
-    ``commit_round``, ``log_prob`` [B, L] of the rollout, ``advantage``, ``return_`` [B].
+    ``commit_round``, ``log_prob`` [B, L] of the rollout, ``advantage``, ``return_`` [B]; with an
+    ``importance_cap`` also ``old_log_prob`` [B, L], of the weights the update started from.
     """
-    policy = module.policy
-    tokens, commit = batch["tokens"].long(), batch["commit_round"].long()
-    scored = commit < settings.scored_rounds
-    if settings.scored_rounds == 1:
-        # One schedule drove the whole batch, so the places of round 1 are the same in every row.
-        wanted = scored[0].nonzero().squeeze(1)
+    now = score(module, batch, batch["tokens"], settings)
+    rollout = _recorded(batch["log_prob"], now)
+    old = _recorded(batch["old_log_prob"], now) if "old_log_prob" in batch else rollout
+    log_ratio = (now.taken - old).sum(1)
+    if settings.clip_per == "plan":
+        surrogate, clipped = clipped_loss(log_ratio, batch["advantage"], settings.clip)
+        behind = (old - rollout).sum(1)
     else:
-        wanted = torch.arange(settings.scored_rounds * tokens.shape[1], device=tokens.device)
-    views = scored_views(tokens, commit, MASK_ID, settings.scored_rounds)
-    prefix = prefix_embeddings(policy, batch)
-    log_probs, hidden = _score(policy, prefix, views, wanted, module.temperature)
-    choice = policy.actions.choice_of(tokens)
-    joint = _joint(log_probs, choice, commit, wanted)
-    old = torch.where(scored, batch["log_prob"], 0.0).sum(1)
-    log_ratio = joint - old
-    surrogate, clipped = clipped_loss(log_ratio, batch["advantage"], settings.clip)
-    entropy = -(log_probs.exp() * log_probs.clamp_min(MASKED_LOGIT)).sum(-1).mean()
-    loss = surrogate.mean() - settings.entropy_weight * entropy
-    metrics = {
+        advantage = batch["advantage"][:, None]
+        surrogate, clipped = clipped_loss(now.taken - old, advantage, settings.clip)
+        surrogate, behind = surrogate * now.scored, old - rollout
+    metrics = {}
+    if settings.importance_cap > 0:
+        weight = behind.exp().clamp(max=settings.importance_cap).detach()
+        surrogate = surrogate * weight
+        metrics["importance_weight"] = float(weight.mean())
+    if settings.clip_per == "token":
+        # Tokens add up, as their log-probabilities do: without clipping the gradient is the plan's.
+        surrogate = surrogate.sum(1)
+        clipped = clipped[now.scored]
+    metrics |= {
         "policy_loss": float(surrogate.detach().mean()),
         "approx_kl": float((log_ratio.exp() - 1.0 - log_ratio).detach().mean()),
         "clipfrac": float(clipped.float().mean()),
-        "entropy": float(entropy.detach()),
         "ratio": float(log_ratio.detach().exp().mean()),
     }
-    if module.reference is not None:
-        rows = slice(None, None, max(1, round(1.0 / settings.kl_fraction)))
-        kl = _reference_kl(module, batch, views, wanted, log_probs, rows)
-        loss = loss + settings.kl_weight * kl
-        metrics["kl_reference"] = float(kl.detach())
+    loss, more = _regularised(module, batch, now, surrogate.mean(), settings)
+    metrics |= more
     if module.critic is not None:
-        value_loss = (module.critic(hidden) - batch["return_"]).square().mean()
+        value_loss = (module.critic(now.hidden) - batch["return_"]).square().mean()
         loss = loss + settings.value_weight * value_loss
         metrics["value_loss"] = float(value_loss.detach())
     return loss, metrics
+
+
+def imitation_loss(
+    module: Any, batch: dict[str, Tensor], settings: LearnerConfig
+) -> tuple[Tensor, dict[str, float]]:
+    """(loss, metrics): mean negative log-likelihood per token of ``target`` [B, L], decoded along
+    the batch's schedule; otherwise as ``policy_loss``.
+    """
+    now = score(module, batch, batch["target"], settings)
+    nll = -now.taken.sum(1) / now.scored.sum(1)
+    best = now.log_probs.detach().amax(-1)
+    agree = (now.taken.detach() >= best - 1e-6)[now.scored]
+    loss, more = _regularised(module, batch, now, nll.mean(), settings)
+    metrics = {
+        "imitation_loss": float(nll.detach().mean()),
+        "accuracy": float(agree.float().mean()),
+    }
+    return loss, metrics | more
+
+
+def _regularised(
+    module: Any, batch: dict[str, Tensor], now: Scored, loss: Tensor, settings: LearnerConfig
+) -> tuple[Tensor, dict[str, float]]:
+    """``loss`` with the entropy bonus and the KL to the reference."""
+    entropy = -(now.log_probs.exp() * now.log_probs.clamp_min(MASKED_LOGIT)).sum(-1).mean()
+    loss = loss - settings.entropy_weight * entropy
+    metrics = {"entropy": float(entropy.detach())}
+    if module.reference is not None:
+        rows = slice(None, None, max(1, round(1.0 / settings.kl_fraction)))
+        kl = _reference_kl(module, batch, now.views, now.wanted, now.log_probs, rows)
+        loss = loss + settings.kl_weight * kl
+        metrics["kl_reference"] = float(kl.detach())
+    return loss, metrics
+
+
+def _recorded(log_prob: Tensor, now: Scored) -> Tensor:
+    """[B, M] of recorded ``log_prob`` [B, L], 0 where not scored."""
+    return torch.where(now.scored, log_prob[:, now.wanted % log_prob.shape[1]], 0.0)
 
 
 def _score(
@@ -124,14 +205,17 @@ def _score(
     return (logits / temperature).log_softmax(-1), hidden[:, 0]
 
 
-def _joint(log_probs: Tensor, choice: Tensor, commit: Tensor, wanted: Tensor) -> Tensor:
-    """[B] joint log-probability, over ``wanted`` view positions, of the tokens committed in just
-    that round.
+def _taken(
+    log_probs: Tensor, choice: Tensor, commit: Tensor, wanted: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(log-probability of the token at each view position of ``wanted`` that was committed in just
+    that round, else 0; whether it was), both [B, M].
     """
     length = choice.shape[1]
     at, place = wanted // length, wanted % length
     taken = log_probs.gather(-1, choice[:, place, None]).squeeze(-1)
-    return torch.where(commit[:, place] == at, taken, 0.0).sum(1)
+    scored = commit[:, place] == at
+    return torch.where(scored, taken, 0.0), scored
 
 
 def _reference_kl(

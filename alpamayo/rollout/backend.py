@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from alpamayo.config import DecodeConfig
 from alpamayo.rollout.transport import WeightsHandle
-from alpamayo.types import ObservationBatch, PlanBatch
+from alpamayo.types import FloatArray, IntArray, ObservationBatch, PlanBatch
 
 # What the learner needs of an observation to score a plan of it again; one of the last two is
 # there.
@@ -34,6 +34,10 @@ class PolicyBackend(Protocol):
         ...
 
     def pull(self, weights: WeightsHandle) -> None: ...
+
+    def encode(self, plans: FloatArray) -> IntArray:
+        """Action tokens [N, L] of ``plans`` [N, K, 2]."""
+        ...
 
 
 class LocalBackend:
@@ -64,6 +68,9 @@ class LocalBackend:
 
     def pull(self, weights: WeightsHandle) -> None:
         self.version = weights.pull(self.model, self.version)
+
+    def encode(self, plans: FloatArray) -> IntArray:
+        return self.model.actions.encode(plans)
 
 
 def make_policy(model: Any, decode: DecodeConfig) -> Any:

@@ -36,10 +36,11 @@ class RolloutBatch:
     ``step`` and ``world`` int32 [N] say which decision of which world a row is. ``reward`` float32,
     ``valid`` bool [T, B]; ``terms`` name -> float32 [T, B]; ``end`` int8 [B] END_* codes;
     ``group``, ``seed`` int64 [B]; ``scenario_id`` [B]; ``weights_version`` int64 [B], the weights
-    that drove it. ``final``: the policy's inputs -> [M, ...], what was seen after the last decision
-    of the M worlds ``final_world`` [M], kept for truncated episodes when a critic needs a bootstrap
-    value; else M =
-    0.
+    that drove it. ``success`` bool [B]: no failure and no red light run. ``fork`` int32 [B]: the
+    decision at which the episode branched off another one, -1 where it started a scenario; members
+    of a branching group share it, and their decisions count from there. ``final``: the policy's
+    inputs -> [M, ...], what was seen after the last decision of the M worlds ``final_world`` [M],
+    kept for truncated episodes when a critic needs a bootstrap value; else M = 0.
     """
 
     flat: dict[str, np.ndarray]
@@ -53,6 +54,8 @@ class RolloutBatch:
     seed: IntArray
     scenario_id: tuple[str, ...]
     weights_version: IntArray
+    success: BoolArray
+    fork: IntArray
     final: dict[str, np.ndarray] = field(default_factory=dict)
     final_world: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
 
@@ -167,6 +170,8 @@ class ColumnWriter:
         seed: IntArray,
         scenario_id: Sequence[str],
         weights_version: int,
+        success: BoolArray,
+        fork: IntArray,
     ) -> RolloutBatch:
         """The columns written so far. Views, not copies: the writer must not be used again."""
         steps, n = self._last_step + 1, self._count
@@ -188,6 +193,8 @@ class ColumnWriter:
             seed=np.asarray(seed, dtype=np.int64),
             scenario_id=tuple(scenario_id),
             weights_version=np.full(self.num_worlds, weights_version, dtype=np.int64),
+            success=np.asarray(success, dtype=bool),
+            fork=np.asarray(fork, dtype=np.int32),
             final=final,
             final_world=final_world,
         )
@@ -236,6 +243,8 @@ def merge(batches: Sequence[RolloutBatch]) -> RolloutBatch:
         seed=joined("seed"),
         scenario_id=tuple(i for b in batches for i in b.scenario_id),
         weights_version=joined("weights_version"),
+        success=joined("success"),
+        fork=joined("fork"),
         final={k: np.concatenate([b.final[k] for b in finals]) for k in finals[0].final}
         if finals
         else {},
@@ -261,6 +270,8 @@ def take_worlds(batch: RolloutBatch, worlds: IntArray) -> RolloutBatch:
         seed=batch.seed[worlds],
         scenario_id=tuple(batch.scenario_id[w] for w in worlds),
         weights_version=batch.weights_version[worlds],
+        success=batch.success[worlds],
+        fork=batch.fork[worlds],
         final={k: v[last] for k, v in batch.final.items()},
         final_world=number[batch.final_world[last]],
     )
@@ -283,12 +294,13 @@ def split_groups(batch: RolloutBatch, parts: int) -> list[RolloutBatch]:
 
 
 def summary(batch: RolloutBatch) -> dict[str, float]:
-    """Mean episode reward, length, and reward per term, of one batch."""
-    worlds = max(batch.num_worlds, 1)
+    """Mean episode reward, length, and reward per term, of the episodes that started a scenario."""
+    roots = batch.fork < 0
+    worlds = max(int(roots.sum()), 1)
     out = {
-        "reward": float(batch.reward.sum()) / worlds,
-        "episode_decisions": batch.num_decisions / worlds,
+        "reward": float(batch.reward[:, roots].sum()) / worlds,
+        "episode_decisions": float(batch.valid[:, roots].sum()) / worlds,
     }
     for name, values in batch.terms.items():
-        out[f"reward_{name}"] = float(values.sum()) / worlds
+        out[f"reward_{name}"] = float(values[:, roots].sum()) / worlds
     return out

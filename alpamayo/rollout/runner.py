@@ -11,6 +11,7 @@ import logging
 import os
 import time
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -24,6 +25,7 @@ from alpamayo.config import RunConfig
 from alpamayo.learner.weights import use_threads
 from alpamayo.rollout.backend import LocalBackend, PolicyBackend
 from alpamayo.rollout.collect import Draw, Rollout, Worlds, collect, failed_rollout
+from alpamayo.rollout.labels import ExpertLabels
 from alpamayo.rollout.transport import WeightsHandle
 from alpamayo.types import Scenario
 
@@ -54,28 +56,30 @@ class RolloutRunner(EnvRunner, Checkpointable):
         self.run: RunConfig = self.config.env_config["run"]
         self.worlds: Worlds | None = None
         self.module: PolicyBackend = self.make_module()
+        dagger = self.run.learner.algorithm == "dagger"
+        self.label = ExpertLabels(self.run.sim, self.module) if dagger else None
         self.suite = self._load_suite()
         self._metrics: dict[str, float] = {}
 
     # What the loop calls ---------------------------------------------------------------
     def sample(  # type: ignore[override]
-        self, *, iteration: int = 0, weights: WeightsHandle | None = None, **_: Any
+        self,
+        *,
+        iteration: int = 0,
+        weights: WeightsHandle | None = None,
+        shares: Mapping[str, float] | None = None,
+        **_: Any,
     ) -> Rollout:
-        """Pull ``weights`` if they are newer, then drive one batch of episodes."""
-        run = self.run
-        draw = Draw(
-            seed=run.seed,
-            iteration=iteration,
-            worker=max((self.worker_index or 0) - 1, 0),
-            workers=max(run.rollout.workers, 1),
-            worlds=run.rollout.worlds_per_worker,
-            group_size=run.rollout.group_size,
-        )
+        """Pull ``weights`` if they are newer, then drive one batch of episodes, of scenarios drawn
+        in ``shares`` (None: the suite's own).
+        """
+        worker = max((self.worker_index or 0) - 1, 0)
+        draw = Draw.of(self.run.rollout, seed=self.run.seed, iteration=iteration, worker=worker)
         started = time.perf_counter()
         if weights is not None:
             self.module.pull(weights)
         pull_s = time.perf_counter() - started
-        scenarios: list[Scenario] = self.suite.draw(draw.groups, start=draw.first)
+        scenarios: list[Scenario] = self.suite.draw(draw.groups, start=draw.first, shares=shares)
         try:
             rollout = self._drive(scenarios, draw)
         except Exception as error:
@@ -154,5 +158,7 @@ class RolloutRunner(EnvRunner, Checkpointable):
             scenarios,
             draw,
             self.run.sim,
-            keep_final=self.run.learner.advantage == "gae",
+            keep_final=self.run.learner.has_critic,
+            branching=self.run.rollout.branching,
+            label=self.label,
         )

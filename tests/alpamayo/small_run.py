@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from alpamayo.config import (
     CheckpointConfig,
@@ -37,6 +38,13 @@ def save_small_policy(folder: Path) -> Path:
     from policies.vlm import NLDModel, save_pretrained
 
     return save_pretrained(NLDModel(small_architecture()).init_weights(1), folder)
+
+
+def start_of(init: Path) -> dict[str, Any]:
+    """The policy's tensors before any update, named as in a learner's module."""
+    from policies.vlm import from_pretrained
+
+    return {f"policy.{n}": p.detach() for n, p in from_pretrained(init).named_parameters()}
 
 
 def small_config(root: Path, init: Path, **learner: object) -> RunConfig:

@@ -38,9 +38,11 @@ def decoded(marks: np.ndarray) -> DecodeTrace:
     return DecodeTrace(tokens, commit, -tokens.astype(np.float32), np.ones(n, np.int8))
 
 
-def episodes(lengths: list[int], ends: list[int], *, first_group: int = 0) -> RolloutBatch:
+def episodes(
+    lengths: list[int], ends: list[int], *, first_group: int = 0, fork: list[int] | None = None
+) -> RolloutBatch:
     """World w drives ``lengths[w]`` decisions; decision t of it is marked 100 w + t and earns t +
-    1.
+    1. Who ends in a collision has failed.
     """
     length = np.array(lengths)
     worlds = len(lengths)
@@ -56,8 +58,9 @@ def episodes(lengths: list[int], ends: list[int], *, first_group: int = 0) -> Ro
         cut = rows[end[rows] == END_TIMEOUT]
         writer.final(cut, seen(100 * cut + step + 1))
     return writer.finish(
-        group=first_group + every // 2, seed=every, scenario_id=["s"] * worlds, weights_version=7
-    )
+        group=first_group + every // 2, seed=every, scenario_id=["s"] * worlds, weights_version=7,
+        success=np.array(ends) != END_COLLISION, fork=np.array(fork or [-1] * worlds),
+    )  # fmt: skip
 
 
 def test_only_running_worlds_leave_rows_and_they_are_in_decision_order() -> None:
@@ -102,6 +105,17 @@ def test_merged_batches_keep_every_row_with_its_world() -> None:
     assert grid[:, 2].tolist() == [0, 1, 2] and grid[:, 3].tolist() == [100, 0, 0]
     assert both.final_world.tolist() == [0, 1, 3]
     assert summary(both)["reward"] == pytest.approx((1 + 3 + 6 + 1) / 4)
+
+
+def test_forks_and_successes_stay_with_their_worlds_and_forks_leave_the_means_alone() -> None:
+    one = episodes([1, 2], [END_TIMEOUT, END_COLLISION])
+    two = episodes([3, 3], [END_COLLISION, END_TIMEOUT], first_group=5, fork=[4, 4])
+    both = merge([one, two])
+    assert both.fork.tolist() == [-1, -1, 4, 4]
+    assert both.success.tolist() == [True, False, False, True]
+    taken = take_worlds(both, np.array([3, 1]))
+    assert taken.fork.tolist() == [4, -1] and taken.success.tolist() == [True, False]
+    assert summary(both) == pytest.approx(summary(one))
 
 
 def test_taking_worlds_is_the_inverse_of_merging() -> None:

@@ -12,7 +12,7 @@ from alpamayo import streams
 from alpamayo.config import LearnerConfig
 from alpamayo.learner.critic import Critic
 from alpamayo.learner.objective import (
-    _joint,
+    _taken,
     clipped_loss,
     kl_divergence,
     policy_loss,
@@ -36,10 +36,11 @@ def test_the_joint_takes_each_token_from_the_round_that_committed_it() -> None:
         [[[0.5, 0.5], [0.25, 0.75], [0.9, 0.1], [0.6, 0.4]]]
     )  # 2 rounds x 2 places
     choice, commit = torch.tensor([[0, 1]]), torch.tensor([[0, 1]])
-    both = _joint(probs.log(), choice, commit, torch.arange(4))
-    torch.testing.assert_close(both.exp(), torch.tensor([0.5 * 0.4]))
-    first = _joint(probs[:, :1].log(), choice, commit, torch.tensor([0]))
-    torch.testing.assert_close(first.exp(), torch.tensor([0.5]))
+    both, scored = _taken(probs.log(), choice, commit, torch.arange(4))
+    torch.testing.assert_close(both.sum(1).exp(), torch.tensor([0.5 * 0.4]))
+    assert scored.tolist() == [[True, False, False, True]]
+    first, _ = _taken(probs[:, :1].log(), choice, commit, torch.tensor([0]))
+    torch.testing.assert_close(first.sum(1).exp(), torch.tensor([0.5]))
 
 
 def test_clipping_stops_the_gain_but_never_the_loss() -> None:
