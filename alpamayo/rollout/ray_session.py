@@ -36,9 +36,11 @@ def store_bytes(run: RunConfig) -> int:
 
 
 @contextlib.contextmanager
-def ray_session(run: RunConfig, *, object_store_memory: int | None = None) -> Iterator[None]:
+def ray_session(
+    run: RunConfig, *, object_store_memory: int | None = None, learners: int = 0
+) -> Iterator[None]:
     """Start Ray, or join the cluster that RAY_ADDRESS names; stop what was started, also after an
-    error.
+    error. ``learners``: how many live in processes of their own.
     """
     # Ray's and RLlib's advice to developers; what matters to a user is raised or told by the loop.
     for name in ("ray", "ray.rllib"):
@@ -59,21 +61,21 @@ def ray_session(run: RunConfig, *, object_store_memory: int | None = None) -> It
     folder = tempfile.mkdtemp(prefix="alp-", dir="/tmp")
     before = set(descendants(os.getpid()))
     try:
-        _start(run, folder, object_store_memory or store_bytes(run))
+        _start(run, folder, object_store_memory or store_bytes(run), learners)
         yield
     finally:
         _shut_down(set(descendants(os.getpid())) - before)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(run: RunConfig, folder: str, object_store_memory: int) -> None:
+def _start(run: RunConfig, folder: str, object_store_memory: int, learners: int) -> None:
     # A signal to the whole process group (a job scheduler, `timeout`) must reach this process
     # alone, or Ray is gone before the run is saved. Children inherit the mask.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         ray.init(
-            # A worker has a core each; the learner lives in this process and is not counted.
-            num_cpus=max(run.rollout.workers, os.cpu_count() or 1) + 1,
+            # A worker has a core each; a learner that lives in this process is not counted.
+            num_cpus=max(run.rollout.workers, os.cpu_count() or 1) + 1 + learners,
             object_store_memory=object_store_memory,
             include_dashboard=False,
             _temp_dir=folder,

@@ -92,7 +92,7 @@ def test_two_learners_make_the_update_of_one(tmp_path: Path, advantage: str) -> 
     )
     branching = BranchingConfig(share=0.5, group_size=4)
     config = replace(config, rollout=replace(config.rollout, branching=branching))
-    with ray_session(config, object_store_memory=300 << 20):
+    with ray_session(config, object_store_memory=300 << 20, learners=2):
         one, alone, _ = _after_one_update(config, init, 0)
         two, together, digests = _after_one_update(config, init, 2)
     assert digests[0] == digests[1]  # both learners hold the same weights, bit by bit
