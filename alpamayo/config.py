@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Any, Literal
 
 from alpamayo.config_load import Bounds, number, read_config, to_yaml
@@ -34,7 +35,9 @@ __all__ = [
     "RunConfig",
     "WarmstartConfig",
     "decode_options",
+    "expected_latency_s",
     "load_config",
+    "policy_options",
     "relations",
     "to_yaml",
 ]
@@ -46,23 +49,41 @@ class DecodeConfig:
 
     ``mode``: ``executed_first`` (block diffusion; the step that will be driven in round 1, the rest
     in ``rounds - 1`` more), ``sequential`` (a token per round), ``threshold`` (whatever is surer
-    than ``threshold``) or ``ar``. ``select``: ``sample`` at ``temperature``, ``greedy``, or
-    ``expected`` (the mean over the bins).
+    than ``threshold``; all that is left in round ``max_rounds``, 0 = never), ``ar``, or
+    ``self_speculation`` (drafts of ``block_size`` tokens; the plans of ``ar``). ``select``:
+    ``sample`` at ``temperature``, ``greedy``, or ``expected`` (the mean over the bins).
+
+    ``frozen = latency``: the steps that the last plan drives during ``sim.latency_s`` are given.
+    ``think_every``: text of up to ``think_tokens`` before the plan of every so many decisions (0 =
+    never; a network whose prompts are words).
     """
 
-    mode: Literal["executed_first", "sequential", "threshold", "ar"] = "executed_first"
+    mode: Literal["executed_first", "sequential", "threshold", "ar", "self_speculation"] = (
+        "executed_first"
+    )
     rounds: int = number(2, ge=1, le=64)
     temperature: float = number(1.0, ge=0.0, le=10.0)
     select: Literal["sample", "greedy", "expected"] = "sample"
     threshold: float = number(0.9, gt=0.0, le=1.0)
     dtype: Literal["float32", "bfloat16"] = "float32"
+    block_size: int = number(32, ge=1, le=64)
+    max_rounds: int = number(0, ge=0, le=64)
+    frozen: Literal["none", "latency"] = "none"
+    think_every: int = number(0, ge=0)
+    think_tokens: int = number(32, ge=1, le=4096)
 
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """``init``: a checkpoint directory, or ``shipped`` for the weights that come along."""
+    """``init``: a checkpoint directory, or ``shipped`` for the weights that come along.
+
+    ``device``: where `eval` and `bench` run it; on ``cuda`` by the captured engine. ``weights``:
+    ``int8`` has a quarter of the bytes, for inference only.
+    """
 
     init: str = "shipped"
+    device: Literal["cpu", "cuda"] = "cpu"
+    weights: Literal["full", "int8"] = "full"
     decode: DecodeConfig = field(default_factory=DecodeConfig)
 
 
@@ -345,6 +366,18 @@ def relations(config: Any) -> Iterator[tuple[tuple[str, ...], str]]:
             f"expected a plan of at least decision + latency, got {horizon_s:g} s",
         )
     for key, decode in _decodes(config):
+        if decode.max_rounds > 2 * sim.plan_steps:
+            yield (
+                (f"{key}.max_rounds", "sim.plan_steps"),
+                f"expected at most the {2 * sim.plan_steps} tokens of a plan, "
+                f"got {decode.max_rounds}",
+            )
+        frozen_s = decode_options(decode, sim)["frozen_s"]
+        if frozen_s + sim.decision_s > horizon_s:
+            yield (
+                (f"{key}.frozen", "sim.plan_steps", "sim.latency_s"),
+                f"expected a plan of at least latency + decision, got {horizon_s:g} s",
+            )
         if decode.rounds > 2 * sim.plan_steps:
             yield (
                 (f"{key}.rounds", "sim.plan_steps"),
@@ -359,6 +392,7 @@ def relations(config: Any) -> Iterator[tuple[tuple[str, ...], str]]:
                 f"expected a multiple of rollout.group_size = {rollout.group_size}, "
                 f"got {rollout.worlds_per_worker}",
             )
+        yield from _training_relations(config)
         if config.learner.advantage == "group" and rollout.group_size < 2:
             yield (
                 ("rollout.group_size", "learner.advantage"),
@@ -396,6 +430,27 @@ def _branching_relations(rollout: RolloutConfig) -> Iterator[tuple[tuple[str, ..
         )
 
 
+def _training_relations(config: RunConfig) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Ways of decoding whose likelihood the learner does not know."""
+    decode = config.policy.decode
+    for key, wanted in (("device", "cpu"), ("weights", "full")):
+        if getattr(config.policy, key) != wanted:
+            yield (f"policy.{key}",), f"expected {wanted} while training"
+    if decode.mode == "threshold":
+        yield (
+            ("policy.decode.mode",),
+            "expected executed_first, sequential, ar or self_speculation while training: which "
+            "tokens drive is only known after the last round of threshold",
+        )
+    if decode.frozen != "none" or decode.think_every:
+        key = "frozen" if decode.frozen != "none" else "think_every"
+        wanted = "none" if key == "frozen" else "0"
+        yield (
+            (f"policy.decode.{key}",),
+            f"expected {wanted} while training: rollouts remember no decision before",
+        )
+
+
 def _decodes(config: Any) -> Iterator[tuple[str, DecodeConfig]]:
     if hasattr(config, "policy"):
         yield "policy.decode", config.policy.decode
@@ -417,6 +472,20 @@ def load_config(
     )
 
 
-def decode_options(decode: DecodeConfig) -> dict[str, Any]:
-    """Keyword options of ``policies.registry.load_policy`` and ``policies.vlm.VLMPolicy``."""
-    return asdict(decode)
+def decode_options(decode: DecodeConfig, sim: SimConfig) -> dict[str, Any]:
+    """The fields of ``policies.vlm.DecodeConfig``: options of ``policies.registry.load_policy`` and
+    of ``policies.vlm.VLMPolicy``."""
+    options = asdict(decode)
+    frozen = options.pop("frozen") == "latency"
+    return {**options, "frozen_s": expected_latency_s(sim) if frozen else 0.0}
+
+
+def expected_latency_s(sim: SimConfig) -> float:
+    """The planner's latency to reckon with: the fixed one, or the median of those recorded."""
+    return median(sim.latency_samples_s) if sim.latency_samples_s else sim.latency_s
+
+
+def policy_options(policy: PolicyConfig, sim: SimConfig) -> dict[str, Any]:
+    """Everything that ``policies.registry.load_policy`` takes besides the policy's name."""
+    place = {"device": policy.device, "weights": policy.weights}
+    return {**decode_options(policy.decode, sim), **place}

@@ -122,7 +122,7 @@ class _Evaluation:
 
     def __init__(self, config: DemoConfig, scenarios: Sequence[Scenario], quiet: bool) -> None:
         self.config, self.scenarios, self.quiet = config, scenarios, quiet
-        self.decode = decode_options(config.report.decode)
+        self.decode = decode_options(config.report.decode, config.sim)
 
     def drive(self, spec: str) -> tuple[list[EpisodeResult], dict[int, EpisodeLog]]:
         """(results in the order of the scenarios, logs to make replays of)."""

@@ -27,6 +27,7 @@ from alpamayo.rollout.columns import merge, split_groups, summary
 from alpamayo.rollout.runner import RolloutRunner, runner_spaces
 from alpamayo.rollout.transport import ObjectStoreTransport, WeightsHandle
 from alpamayo.types import CheckFailed, EpisodeResult
+from policies.vlm.schedule import CAUSAL_MODES
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class PostTrainConfig(AlgorithmConfig):
                 "init": init,
                 "learner": run.learner,
                 "temperature": run.policy.decode.temperature,
+                "causal": run.policy.decode.mode in CAUSAL_MODES,
             }
         )
         config.debugging(seed=run.seed, log_level="CRITICAL")

@@ -190,8 +190,23 @@ class PrivilegedView(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class PlanMemory:
+    """What is known from decisions before.
+
+    ``ahead`` float32 [N, K, 2]: the controls that drive from the observation on, should no new plan
+    arrive (nan: none yet); ``decision`` int64 [N], 0 at an episode's first.
+    """
+
+    ahead: FloatArray
+    decision: IntArray
+
+
 class Policy(Protocol):
-    """What drives: one plan per world, from observations."""
+    """What drives: one plan per world, from observations.
+
+    A policy with ``needs_memory = True`` gets ``memory`` (``PlanMemory``) besides.
+    """
 
     needs_privileged: bool
     name: str

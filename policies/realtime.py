@@ -23,7 +23,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from alpamayo import streams
-from alpamayo.types import FloatArray, ObservationBatch, PlanSpec, Policy
+from alpamayo.types import FloatArray, ObservationBatch, PlanMemory, PlanSpec, Policy
 from policies.plan_board import (
     OUTCOME_INVALID,
     OUTCOME_PLAN,
@@ -32,6 +32,7 @@ from policies.plan_board import (
     SharedBoard,
 )
 from policies.plan_keeper import PlanKeeper, RealtimeConfig, plan_problem
+from policies.plan_memory import controls_ahead
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], object]
@@ -151,6 +152,7 @@ class Planner:
         self._board, self._config, self._spec = board, config, spec
         self._clock, self._sleep = clock, sleep
         self._stopped = False
+        self._made: tuple[FloatArray, float] | None = None  # the last plan, when it was observed
         self.errors: dict[str, int] = {}
 
     def stop(self) -> None:
@@ -175,6 +177,7 @@ class Planner:
         if self._stopped:
             return
         if outcome == OUTCOME_PLAN:
+            self._made = actions, observed_s
             self._board.publish(actions, cycle, observed_s, self._now_s())
         else:
             self.errors[problem] = self.errors.get(problem, 0) + 1
@@ -185,7 +188,9 @@ class Planner:
         try:
             observation = self._observe(self._board.ego())
             keys = streams.keys(np.zeros(1), streams.STREAM_DECODE, np.full(1, cycle))
-            actions = self._policy.plan(observation, noise_keys=keys).as_actions()
+            recalled = self._memory(cycle) if getattr(self._policy, "needs_memory", False) else {}
+            plan = self._policy.plan(observation, noise_keys=keys, **recalled)
+            actions = plan.as_actions()
         # Whatever a policy raises, the car goes on driving; the log and ``errors`` keep it.
         except Exception as error:
             return nothing, OUTCOME_RAISED, f"{type(error).__name__}: {error}"
@@ -193,6 +198,15 @@ class Planner:
             return nothing, OUTCOME_INVALID, f"expected one plan, got {len(actions)}"
         problem = plan_problem(actions[0], self._spec, self._config)
         return actions[0], OUTCOME_INVALID if problem else OUTCOME_PLAN, problem
+
+    def _memory(self, cycle: int) -> dict[str, Any]:
+        """What the last published plan drives from now on."""
+        ahead = np.full((1, self._spec.steps, 2), np.nan, np.float32)
+        if self._made is not None:
+            actions, observed_s = self._made
+            since_s = max(self._now_s() - observed_s - self._config.latency_s, 0.0)
+            ahead[0] = controls_ahead(actions, since_s, self._spec.step_s)
+        return {"memory": PlanMemory(ahead, np.array([cycle]))}
 
     def _now_s(self) -> float:
         return self._clock() - self._board.started_s

@@ -10,9 +10,12 @@ from alpamayo.types import Policy, RequestError
 NAMED_POLICIES = ("expert", "idle", "constant_speed")
 
 
-def load_policy(spec: str | Path, **decode_options: Any) -> Policy:
+def load_policy(
+    spec: str | Path, *, device: str = "cpu", weights: str = "full", **decode_options: Any
+) -> Policy:
     """The policy called ``spec``; ``decode_options`` are fields of
-    ``policies.vlm.decode.DecodeConfig``.
+    ``policies.vlm.schedule.DecodeConfig``, ``device`` and ``weights`` as in
+    ``alpamayo.config.PolicyConfig`` (a policy that is no network has neither).
 
     Imports stay inside, so that naming an expert never loads torch.
     """
@@ -40,10 +43,9 @@ def load_policy(spec: str | Path, **decode_options: Any) -> Policy:
             f"policy {name}: expected {', '.join(NAMED_POLICIES)} or a checkpoint directory "
             "with config.json and model.safetensors"
         )
-    from policies.vlm.checkpoint import from_pretrained
-    from policies.vlm.policy import VLMPolicy
+    from policies.vlm.policy import load_network
 
-    return VLMPolicy(from_pretrained(directory), name=directory.name, **decode_options)
+    return load_network(directory, device, weights, **decode_options)
 
 
 def check_rig(policy: Policy, rig: Any) -> None:

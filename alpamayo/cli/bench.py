@@ -155,12 +155,15 @@ def _sized(args: argparse.Namespace, config: Any) -> Any:
         size = VLMConfig.preset(args.size)
     except ValueError as error:
         raise RequestError(f"--size: {error}") from None
-    from policies.vlm.speed import random_model, usable_device
+    from policies.vlm.int8 import to_int8
+    from policies.vlm.policy import usable_device
+    from policies.vlm.speed import random_model
 
     sim = config.sim
-    return random_model(
+    model = random_model(
         size.with_plan(sim.plan_steps, sim.plan_step_s), usable_device(args.device), args.dtype
     )
+    return to_int8(model) if config.policy.weights == "int8" else model
 
 
 def _network(args: argparse.Namespace, model: Any, seconds: float, config: Any) -> dict[str, Any]:
@@ -173,9 +176,9 @@ def _network(args: argparse.Namespace, model: Any, seconds: float, config: Any) 
         rounds=_numbers("--rounds", args.rounds),
         seconds=seconds,
         images=None if args.images is None else Images.parse(args.images),
-        learn=args.size is None,
+        learn=args.size is None and config.policy.weights == "full",
     )
-    decode = DecodeConfig(**decode_options(config.policy.decode))
+    decode = DecodeConfig(**decode_options(config.policy.decode, config.sim))
     result, latencies_s = bench_network(model, request, args.suite, config.sim, decode)
     if args.latency_profile:
         _write_profile(args, latencies_s)
@@ -249,13 +252,13 @@ def _simulator(args: argparse.Namespace, seconds: float, config: Any) -> dict[st
 
 
 def _policy(spec: str, config: Any) -> Any:
-    from alpamayo.config import decode_options
+    from alpamayo.config import policy_options
     from alpamayo.paths import resolve_policy
     from policies.registry import load_policy
 
     if spec in ("expert", "idle", "constant_speed"):
         return load_policy(spec)
-    return load_policy(resolve_policy(spec), **decode_options(config.policy.decode))
+    return load_policy(resolve_policy(spec), **policy_options(config.policy, config.sim))
 
 
 def _write(file: Path, document: Mapping[str, Any]) -> None:

@@ -36,13 +36,13 @@ class EvalRequest:
     def prepare(
         cls, config: Any, *, processes: int, expert_reference: bool, baseline: str | None
     ) -> EvalRequest:
-        from alpamayo.config import decode_options
+        from alpamayo.config import policy_options
         from alpamayo.paths import resolve_policy
         from policies.registry import NAMED_POLICIES, check_rig, load_policy
         from scenarios.suites import load_suite
 
         spec = resolve_policy(config.policy.init)
-        decode = {} if spec in NAMED_POLICIES else decode_options(config.policy.decode)
+        decode = {} if spec in NAMED_POLICIES else policy_options(config.policy, config.sim)
         # A bad checkpoint or too large images show here, in one line, not in a worker.
         check_rig(load_policy(spec, **decode), config.sim.rig)
         scenarios = tuple(load_suite(config.suite).draw(config.episodes))

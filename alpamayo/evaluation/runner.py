@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from alpamayo import streams
+from alpamayo.config import expected_latency_s
 from alpamayo.metrics import EpisodeTracker, failed_result, plan_deviation, plan_waypoints
 from alpamayo.types import (
     DecodeTrace,
@@ -31,6 +32,7 @@ from alpamayo.types import (
     Scenario,
     StepSignals,
 )
+from policies.plan_memory import LastPlans
 from sim.config import SimConfig
 
 logger = logging.getLogger(__name__)
@@ -156,6 +158,7 @@ class _Job:
             seed,
         )
         self.logging, self.weights_version = on_replay is not None, weights_version
+        self.needs_memory = getattr(policy, "needs_memory", False)
         self.results: list[EpisodeResult | None] = [None] * len(scenarios)
         self._on_replay, self._progress, self._done = on_replay, progress, 0
         self._finished: list[tuple[int, _Draft | None]] = []
@@ -246,6 +249,9 @@ class _BatchRun:
         self.drafts = [_Draft() for _ in range(count)]
         self.decision = np.zeros(count, dtype=np.int64)
         self.waypoints = np.zeros((count, job.sim_config.plan_steps, 2))
+        sim = job.sim_config
+        latency_s = expected_latency_s(sim)
+        self.last = LastPlans(count, sim.plan_steps, sim.plan_step_s, sim.decision_s, latency_s)
 
     def decide(self) -> None:
         """One decision of every occupied slot, then refill the slots whose episode ended."""
@@ -257,8 +263,9 @@ class _BatchRun:
             seeds + (job.seed << 40), streams.STREAM_DECODE, self.decision[rows]
         )
         view = world.privileged(rows) if job.policy.needs_privileged else None
+        recalled = {"memory": self.last.of(rows)} if job.needs_memory else {}
         started = time.perf_counter()
-        plan = job.policy.plan(observation, noise_keys=noise_keys, privileged=view)
+        plan = job.policy.plan(observation, noise_keys=noise_keys, privileged=view, **recalled)
         elapsed_ms = (time.perf_counter() - started) * 1e3
         plan_ms = (
             np.full(len(rows), elapsed_ms) if plan.decode_ms is None else np.asarray(plan.decode_ms)
@@ -273,6 +280,7 @@ class _BatchRun:
         self.tracker.update(signals, terms, plan_ms=full_ms, deviation_m=deviation)
         self._log(rows, plan, actions, terms, plan_ms)
         self.decision[rows] += 1
+        self.last.put(rows, actions[rows])
         self._settle(rows[self.tracker.ended()[rows]])
 
     def _actions(self, plan: PlanBatch, rows: IntArray) -> FloatArray:
@@ -368,6 +376,7 @@ class _BatchRun:
                 index = self.waiting.popleft()
         self.tracker.reset(rows)
         self.decision[rows] = 0
+        self.last.forget(rows)
         for row in rows:
             self.drafts[row] = _Draft()
 

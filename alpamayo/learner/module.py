@@ -18,9 +18,9 @@ class PostTrainModule(TorchRLModule):
     """``policy`` (NLDModel), ``critic`` (a value head, or None), ``reference`` (frozen copy of the
     start, or None).
 
-    ``model_config``: {"init": checkpoint directory, "learner": LearnerConfig, "temperature": of the
-    rollouts}. Only ``policy`` is ever sent to workers, and only its trainable tensors after the
-    first time.
+    ``model_config``: {"init": checkpoint directory, "learner": LearnerConfig, "temperature" of the
+    rollouts, "causal": whether their plans are those of the AR head}. Only ``policy`` is ever sent
+    to workers, and only its trainable tensors after the first time.
     """
 
     def setup(self) -> None:
@@ -28,6 +28,7 @@ class PostTrainModule(TorchRLModule):
 
         settings: LearnerConfig = self.model_config["learner"]
         self.temperature: float = self.model_config["temperature"]
+        self.causal: bool = self.model_config["causal"]
         self.policy = from_pretrained(self.model_config["init"])
         self.reference = None
         if settings.kl_weight > 0:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from policies.vlm.config import MASK_ID
+from policies.vlm.config import KINDS, MASK_ID
 
 if TYPE_CHECKING:
     from alpamayo.config import LearnerConfig
@@ -84,17 +84,28 @@ class Scored:
 
 
 def score(module: Any, batch: dict[str, Tensor], tokens: Tensor, settings: LearnerConfig) -> Scored:
-    """Exact conditionals of ``tokens`` [B, L] along the schedule ``commit_round`` of the batch."""
+    """Exact conditionals of ``tokens`` [B, L] along the schedule ``commit_round`` of the batch, or
+    of the first ``scored_rounds`` steps under the AR head if the module's rollouts are ``causal``
+    (``ar`` and ``self_speculation``, which draw by its law).
+    """
     policy, commit = module.policy, batch["commit_round"].long()
     tokens = tokens.long()
-    if settings.scored_rounds == 1:
+    causal = getattr(module, "causal", False)
+    if causal:
+        # Each token given those before it, whatever round or draft it came from.
+        wanted = torch.arange(KINDS * settings.scored_rounds, device=tokens.device)
+        wanted, commit = wanted[: tokens.shape[1]], torch.zeros_like(commit)
+    elif settings.scored_rounds == 1:
         # One schedule drove the whole batch, so the places of round 1 are the same in every row.
         wanted = (commit < 1)[0].nonzero().squeeze(1)
     else:
         wanted = torch.arange(settings.scored_rounds * tokens.shape[1], device=tokens.device)
-    views = scored_views(tokens, commit, MASK_ID, settings.scored_rounds)
+    if causal:
+        views = tokens[:, None]
+    else:
+        views = scored_views(tokens, commit, MASK_ID, settings.scored_rounds)
     prefix = prefix_embeddings(policy, batch)
-    log_probs, hidden = _score(policy, prefix, views, wanted, module.temperature)
+    log_probs, hidden = _score(module, policy, prefix, views, wanted)
     choice = policy.actions.choice_of(tokens)
     taken, scored = _taken(log_probs, choice, commit, wanted)
     return Scored(log_probs, taken, scored, wanted, views, hidden)
@@ -193,16 +204,22 @@ def _recorded(log_prob: Tensor, now: Scored) -> Tensor:
 
 
 def _score(
-    policy: Any, prefix: Tensor, views: Tensor, wanted: Tensor, temperature: float
+    module: Any, network: Any, prefix: Tensor, views: Tensor, wanted: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """(log-probs [B, M, bins] at ``temperature`` of the flattened view positions ``wanted`` [M],
-    last prefix hidden state [B, H]).
+    """(log-probs [B, M, bins] of the flattened view positions ``wanted`` [M] under ``network``, as
+    the module's rollouts draw them; last prefix hidden state [B, H]).
     """
     length, start = views.shape[-1], prefix.shape[1]
-    keep = torch.cat([wanted.new_tensor([start - 1]), start + wanted])
-    hidden = policy.packed(prefix, [(view, False) for view in views.unbind(1)], keep=keep)
-    logits = policy.action_logits(hidden[:, 1:], wanted % length)
-    return (logits / temperature).log_softmax(-1), hidden[:, 0]
+    if getattr(module, "causal", False):
+        seen = views[:, 0, : len(wanted) - 1]
+        hidden = network.packed(prefix, [(seen, True)], keep=start - 1 + wanted)
+        states = hidden
+    else:
+        keep = torch.cat([wanted.new_tensor([start - 1]), start + wanted])
+        hidden = network.packed(prefix, [(view, False) for view in views.unbind(1)], keep=keep)
+        states = hidden[:, 1:]
+    logits = network.action_logits(states, wanted % length)
+    return (logits / module.temperature).log_softmax(-1), hidden[:, 0]
 
 
 def _taken(
@@ -233,5 +250,5 @@ def _reference_kl(
     part = {name: batch[name][rows] for name in inputs}
     with torch.no_grad():
         prefix = prefix_embeddings(module.reference, part)
-        reference, _ = _score(module.reference, prefix, views[rows], wanted, module.temperature)
+        reference, _ = _score(module, module.reference, prefix, views[rows], wanted)
     return kl_divergence(log_probs[rows], reference).mean()

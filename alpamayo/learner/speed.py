@@ -30,6 +30,7 @@ def learning_step(
     reference: what is measured is the policy's own share.
     """
     from alpamayo.learner.objective import policy_loss
+    from policies.vlm.schedule import CAUSAL_MODES
 
     model = policy.model
     prompt = policy.encoder(observation)
@@ -44,8 +45,13 @@ def learning_step(
         "advantage": torch.linspace(-1.0, 1.0, rows),
         "return_": torch.zeros(rows),
     }
+    decode = policy.decode
     module = SimpleNamespace(
-        policy=model, reference=None, critic=None, temperature=policy.decode.temperature
+        policy=model,
+        reference=None,
+        critic=None,
+        temperature=decode.temperature,
+        causal=decode.mode in CAUSAL_MODES,
     )
 
     def step() -> float:

@@ -77,5 +77,6 @@ def make_policy(model: Any, decode: DecodeConfig) -> Any:
     """A VLMPolicy that decodes as ``decode`` says."""
     from alpamayo.config import decode_options
     from policies.vlm import VLMPolicy
+    from sim.config import SimConfig
 
-    return VLMPolicy(model, **decode_options(decode))
+    return VLMPolicy(model, **decode_options(decode, SimConfig()))

@@ -29,7 +29,7 @@ class ChatPromptEncoder:
     """ObservationBatch -> Prompt in ChatML, without a token for the beginning of text."""
 
     def __init__(self, config: VLMConfig, tokenizer: TextTokenizer) -> None:
-        self.config, self._tokenizer = config, tokenizer
+        self.config, self.tokenizer = config, tokenizer
         action, encode = config.action, tokenizer.encode
         instruction = (
             "You drive a car. You see its cameras, its past motion, its speed and where to go. You "
@@ -46,7 +46,8 @@ class ChatPromptEncoder:
             IM_END_ID, *line, IM_START_ID, *encode("assistant\n"),
             *tokenizer.encode_marked("<think></think>"),
         ]  # fmt: skip
-        self._fill = line
+        self.end_of_thought = tokenizer.encode_marked("</think>")
+        self._fill, self.fill_id = line, line[0]
         widest = [
             self._state_text(name, 8.88, 8.8, np.full((config.prompt.history_intervals, 2), -0.888))
             for name in COMMANDS
@@ -56,6 +57,12 @@ class ChatPromptEncoder:
     def __call__(self, observation: ObservationBatch) -> Prompt:
         frames = fitted_frames(observation, self.config)
         return Prompt(torch.from_numpy(self.ids(observation)), frames)
+
+    def thinking(self, observation: ObservationBatch) -> Prompt:
+        """The prompt up to where a thought begins; ``end_of_thought`` closes it."""
+        prompt = self(observation)
+        count = prompt.ids.shape[1] - len(self.end_of_thought)
+        return Prompt(prompt.ids[:, :count], prompt.frames)
 
     def ids(self, observation: ObservationBatch) -> IntArray:
         """int64 [B, N]."""
@@ -89,7 +96,7 @@ class ChatPromptEncoder:
         order = "" if each == 1 else ", oldest first"
         ids: list[int] = []
         for name in cameras:
-            ids += [*self._tokenizer.encode(f"{name} camera{order}:\n"), *block * each]
+            ids += [*self.tokenizer.encode(f"{name} camera{order}:\n"), *block * each]
             ids += self._fill
         return ids
 
@@ -104,11 +111,11 @@ class ChatPromptEncoder:
         )
 
     def _padded(self, text: str) -> list[int]:
-        ids = self._tokenizer.encode(text)
+        ids = self.tokenizer.encode(text)
         missing = self._state_width - len(ids)
         if missing < 0:
             raise RequestError(
-                f"{self._tokenizer.place}: the car's state takes {len(ids)} tokens: expected at "
+                f"{self.tokenizer.place}: the car's state takes {len(ids)} tokens: expected at "
                 f"most {self._state_width}"
             )
         return [*ids, *(self._fill * missing)[:missing]]

@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from alpamayo import streams
 from alpamayo.types import (
     DecodeTrace,
+    FloatArray,
+    IntArray,
     ObservationBatch,
     PlanBatch,
+    PlanMemory,
     PlanSpec,
     PrivilegedView,
     RequestError,
 )
 from policies.vlm.chat import ChatPromptEncoder
-from policies.vlm.decode import Decoded, decode_plan, prefill_plan
+from policies.vlm.checkpoint import from_pretrained
+from policies.vlm.config import KINDS, MASK_ID
+from policies.vlm.decode import Decoded, Frozen, decode_plan, decode_text, prefill_plan
+from policies.vlm.engine import Engine
 from policies.vlm.image_cache import ImageCache
 from policies.vlm.image_input import check_sizes
+from policies.vlm.int8 import is_int8, to_int8
 from policies.vlm.model import NLDModel
 from policies.vlm.prompt import Prompt, PromptEncoder
 from policies.vlm.schedule import CommitSchedule, DecodeConfig
 
+WEIGHTS = ("full", "int8")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class VLMPolicy:
     """Decodes one plan per row. ``last_rounds`` holds, if ``record_rounds``, what each round of the
-    last call committed.
+    last call committed; ``last_text`` what was written before the plans of rows that thought.
 
     The model is used as it stands: ``dtype`` other than the model's runs under autocast, so weights
-    that a trainer changes in place are seen at once.
+    that a trainer changes in place are seen at once. ``engine``: decode by the captured engine
+    (None: on CUDA, unless the weights are int8; on a CPU, where nothing is captured, the plain
+    network is faster).
     """
 
     needs_privileged = False
@@ -47,6 +60,7 @@ class VLMPolicy:
         *,
         name: str = "vlm",
         record_rounds: bool = False,
+        engine: bool | None = None,
         **options: Any,
     ) -> None:
         """``options`` are fields of ``DecodeConfig``, instead of ``decode``."""
@@ -55,11 +69,27 @@ class VLMPolicy:
         self.name = name
         self.record_rounds = record_rounds
         self.last_rounds: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]] = []
+        self.last_text: dict[int, str] = {}
         self.encoder = prompt_encoder(model)
         self.images = ImageCache(model)
         action = model.config.action
         self.spec = PlanSpec(action.steps, action.step_s)
         self.schedule = CommitSchedule.of(self.decode, self.spec.tokens)
+        self.frozen_steps = self.decode.frozen_steps(action.step_s)
+        if self.frozen_steps >= action.steps:
+            raise RequestError(
+                f"decode.frozen_s: expected less than the {action.steps} steps of a plan, got "
+                f"{self.decode.frozen_s:g} s"
+            )
+        if self.decode.think_every and not isinstance(self.encoder, ChatPromptEncoder):
+            raise RequestError(
+                "decode.think_every: expected 0 for a network whose prompts are no words "
+                "(prompt.layout = ids)"
+            )
+        self.needs_memory = bool(self.frozen_steps or self.decode.think_every)
+        use_engine = self._device.type == "cuda" and not is_int8(model)
+        use_engine = use_engine if engine is None else engine
+        self.engine = Engine(model) if use_engine else None
 
     def plan(
         self,
@@ -67,24 +97,77 @@ class VLMPolicy:
         *,
         noise_keys: npt.NDArray[np.uint64],
         privileged: PrivilegedView | None = None,
+        memory: PlanMemory | None = None,
     ) -> PlanBatch:
         """Plans of the N rows; ``decode_ms`` is the wall time of this call, from observation to
-        plan."""
+        plan. Without ``memory`` every row is at its first decision."""
         rows = len(observation)
         if rows == 0:
             return self._empty()
         start = time.perf_counter()
+        self.last_rounds, self.last_text = [], {}
+        thinks = self._thinks(rows, memory)
         with torch.inference_mode():
-            decoded = self.decode_prompt(self.encoder(observation), noise_keys)
-            values = decoded.values.cpu().numpy().reshape(rows, self.spec.steps, 2)
+            if thinks.any() and not thinks.all():
+                parts = [np.flatnonzero(thinks), np.flatnonzero(np.logical_not(thinks))]
+                made = [
+                    self._plan(observation.take(at), noise_keys[at], _take(memory, at), bool(which))
+                    for which, at in zip((True, False), parts, strict=True)
+                ]
+                back = np.argsort(np.concatenate(parts))
+                plan = _joined(made, back)
+                self.last_text = {int(parts[0][n]): text for n, text in self.last_text.items()}
+            else:
+                plan = self._plan(observation, noise_keys, memory, bool(thinks.all()))
         elapsed_ms = (time.perf_counter() - start) * 1e3
+        return replace(plan, decode_ms=np.full(rows, elapsed_ms, np.float32))
+
+    def _thinks(self, rows: int, memory: PlanMemory | None) -> npt.NDArray[np.bool_]:
+        """Which rows write text at this decision."""
+        if not self.decode.think_every:
+            return np.zeros(rows, bool)
+        if memory is None:
+            return np.ones(rows, bool)
+        return memory.decision % self.decode.think_every == 0
+
+    def _plan(
+        self,
+        observation: ObservationBatch,
+        noise_keys: npt.NDArray[np.uint64],
+        memory: PlanMemory | None,
+        think: bool,
+    ) -> PlanBatch:
+        """Plans of rows that all think, or all do not."""
+        frozen = self._frozen(memory)
+        if think:
+            decoded = self._think_and_decode(observation, noise_keys, frozen)
+        else:
+            decoded = self.decode_prompt(self.encoder(observation), noise_keys, frozen)
+        actions = decoded.values.cpu().numpy().reshape(len(observation), self.spec.steps, 2)
+        if frozen is not None:
+            actions = self._behind_frozen(actions, frozen)
         self.last_rounds = [(ids.cpu().numpy(), top.cpu().numpy()) for ids, top in decoded.states]
-        return PlanBatch(
-            values[..., 0].copy(),
-            values[..., 1].copy(),
-            trace=_trace(decoded),
-            decode_ms=np.full(rows, elapsed_ms, np.float32),
-        )
+        return PlanBatch(actions[..., 0].copy(), actions[..., 1].copy(), trace=_trace(decoded))
+
+    def _frozen(self, memory: PlanMemory | None) -> Frozen | None:
+        """The leading tokens of rows whose last plan drives while this one is made."""
+        if not self.frozen_steps or memory is None:
+            return None
+        leading = memory.ahead[:, : self.frozen_steps].astype(np.float64)
+        known = np.isfinite(leading[:, 0, 0])
+        if not known.any():
+            return None
+        tokens = np.full((len(leading), self.spec.tokens), MASK_ID, np.int64)
+        given = self.model.actions.encode(np.nan_to_num(leading))
+        tokens[:, : given.shape[1]] = np.where(known[:, None], given, MASK_ID)
+        return Frozen.of(torch.from_numpy(tokens).to(self._device))
+
+    def _behind_frozen(self, actions: FloatArray, frozen: Frozen) -> FloatArray:
+        """Plans [N, K, 2] from when they start to drive; the last control is held at the end."""
+        count = self.spec.steps
+        skipped = np.asarray(frozen.counts)[:, None] // KINDS
+        at = np.minimum(np.arange(count) + skipped, count - 1)
+        return np.take_along_axis(actions, at[..., None], axis=1)
 
     def check_images(self, count: int, height_px: int, width_px: int) -> None:
         """Raise ``RequestError`` unless so many images of that size fit into a prompt."""
@@ -107,25 +190,71 @@ class VLMPolicy:
         dtype = _DTYPES[self.decode.dtype]
         return torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32)
 
-    def decode_prompt(self, prompt: Prompt, noise_keys: npt.NDArray[np.uint64]) -> Decoded:
+    def decode_prompt(
+        self, prompt: Prompt, noise_keys: npt.NDArray[np.uint64], frozen: Frozen | None = None
+    ) -> Decoded:
         """The decode itself, in torch; call it without gradients."""
-        device = self._device
+        length, uniforms = self.spec.tokens, self._uniforms(noise_keys)
+        if self.engine is not None and not self.record_rounds:
+            return self.engine.plan(
+                prompt.ids, prompt.frames, self.decode, length, uniforms=uniforms, frozen=frozen
+            )
         with self._autocast():
-            frames = prompt.frames.to(device)
-            features = self.images.encode(frames) if frames.shape[1] else None
-            embeds = self.model.embed_prompt(prompt.ids.to(device), features=features)
-            length = self.spec.tokens
-            hidden, cache, first = prefill_plan(self.model, embeds, length, self.decode)
+            embeds = self._embed(prompt)
+            hidden, cache, first = prefill_plan(self.model, embeds, length, self.decode, frozen)
             return decode_plan(
                 self.model,
                 hidden,
                 cache,
                 length,
                 self.decode,
-                uniforms=self._uniforms(noise_keys),
+                uniforms=uniforms,
+                frozen=frozen,
                 record=self.record_rounds,
                 first=first,
             )
+
+    def _embed(self, prompt: Prompt) -> Tensor:
+        frames = prompt.frames.to(self._device)
+        features = self.images.encode(frames) if frames.shape[1] else None
+        return self.model.embed_prompt(prompt.ids.to(self._device), features=features)
+
+    def _think_and_decode(
+        self,
+        observation: ObservationBatch,
+        noise_keys: npt.NDArray[np.uint64],
+        frozen: Frozen | None,
+    ) -> Decoded:
+        """Text between the prompt and the plan, by the AR head's most likely words."""
+        assert isinstance(self.encoder, ChatPromptEncoder)
+        decode, length, model = self.decode, self.spec.tokens, self.model
+        prompt, count = self.encoder.thinking(observation), decode.think_tokens
+        closing = torch.tensor(self.encoder.end_of_thought, device=self._device)
+        stop_id = int(closing[0])
+        room = 2 * count + len(closing) + decode.reserve(length)
+        with self._autocast():
+            hidden, cache = model.prefill(self._embed(prompt), room)
+            end = cache.length
+            ids, counts = decode_text(model, hidden, cache, count, stop_id, block=count)
+            # Filled up behind its end, so that every row's plan starts at the same place.
+            rest = torch.arange(count, device=ids.device) >= counts[:, None]
+            text = ids.masked_fill(rest, self.encoder.fill_id)
+            cache.length, cache.lengths = end, None
+            tail = torch.cat([text, closing.expand(len(text), -1)], 1)
+            hidden = model.extend(model.embed_tokens(tail), cache)
+            out = decode_plan(
+                model,
+                hidden,
+                cache,
+                length,
+                decode,
+                uniforms=self._uniforms(noise_keys),
+                frozen=frozen,
+                record=self.record_rounds,
+            )
+        for row, (words, many) in enumerate(zip(ids.tolist(), counts.tolist(), strict=True)):
+            self.last_text[row] = self.encoder.tokenizer.decode(words[:many])
+        return out
 
     def _uniforms(self, noise_keys: npt.NDArray[np.uint64]) -> torch.Tensor | None:
         """[N, L] (or [N, L, L] for the threshold schedule) in (0, 1); None if nothing is drawn."""
@@ -166,6 +295,45 @@ def decode_config(options: dict[str, Any]) -> DecodeConfig:
             f"decode options: unknown {', '.join(unknown)}; expected {', '.join(known)}"
         )
     return DecodeConfig(**options)
+
+
+def usable_device(name: str) -> str:
+    """``name``; raises ``RequestError`` unless there is such a device."""
+    if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
+        raise RequestError(f"device {name}: expected cpu, or cuda where there is such a device")
+    return name
+
+
+def load_network(
+    directory: Path, device: str = "cpu", weights: str = "full", **options: Any
+) -> VLMPolicy:
+    """The policy in a checkpoint ``directory``, on ``device``; ``options`` as of ``VLMPolicy``. A
+    GPU holds the weights in the dtype that decodes; ``weights = int8``: see ``int8``."""
+    if weights not in WEIGHTS:
+        raise RequestError(f"policy.weights: expected {', '.join(WEIGHTS)}, got {weights!r}")
+    usable_device(device)
+    half = device != "cpu" and options.get("dtype") == "bfloat16"
+    dtype = torch.bfloat16 if half else torch.float32
+    model = from_pretrained(directory, device=device, dtype=dtype)
+    model = to_int8(model) if weights == "int8" else model
+    return VLMPolicy(model, name=directory.name, **options)
+
+
+def _take(memory: PlanMemory | None, rows: IntArray) -> PlanMemory | None:
+    return None if memory is None else PlanMemory(memory.ahead[rows], memory.decision[rows])
+
+
+def _joined(parts: list[PlanBatch], order: IntArray) -> PlanBatch:
+    """The rows of several batches as one, in ``order``."""
+
+    def column(of: Callable[[PlanBatch], np.ndarray]) -> np.ndarray:
+        return np.concatenate([of(part) for part in parts])[order]
+
+    def traced(name: str) -> np.ndarray:
+        return column(lambda part: getattr(part.trace, name))
+
+    trace = DecodeTrace(*(traced(f.name) for f in fields(DecodeTrace)))
+    return PlanBatch(column(lambda p: p.accel_mps2), column(lambda p: p.curvature_per_m), trace)
 
 
 def _trace(decoded: Decoded) -> DecodeTrace:

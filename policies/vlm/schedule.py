@@ -5,6 +5,7 @@ Imports no torch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -29,6 +30,11 @@ class DecodeConfig:
     ``self_speculation`` (drafts of ``block_size`` tokens, the law of ``ar``). ``select``:
     ``sample`` at ``temperature``, ``greedy``, or ``expected`` (the plan is the mean of the bins;
     the trace holds the nearest bins).
+
+    ``frozen_s``: the planner's latency; the whole steps that the last plan drives during it are
+    given, and the plan starts behind them (real-time chunking; 0: the plan starts when it is
+    ready). ``think_every``: before every so many decisions the network writes up to
+    ``think_tokens`` of text first (0: never); for prompts in words.
     """
 
     mode: str = "executed_first"
@@ -39,6 +45,9 @@ class DecodeConfig:
     dtype: str = "float32"
     block_size: int = 32
     max_rounds: int = 0
+    frozen_s: float = 0.0
+    think_every: int = 0
+    think_tokens: int = 32
 
     def __post_init__(self) -> None:
         for key, allowed in (
@@ -50,15 +59,27 @@ class DecodeConfig:
                 raise RequestError(
                     f"decode.{key}: expected {', '.join(allowed)}, got {getattr(self, key)!r}"
                 )
-        for key, least in (("rounds", 1), ("block_size", 1), ("max_rounds", 0)):
+        for key, least in (
+            ("rounds", 1),
+            ("block_size", 1),
+            ("max_rounds", 0),
+            ("think_every", 0),
+            ("think_tokens", 1),
+        ):
             if getattr(self, key) < least:
                 raise RequestError(
                     f"decode.{key}: expected at least {least}, got {getattr(self, key)}"
                 )
         if not self.temperature >= 0.0:
             raise RequestError(f"decode.temperature: expected 0 or more, got {self.temperature}")
+        if not 0.0 <= self.frozen_s < math.inf:
+            raise RequestError(f"decode.frozen_s: expected 0 or more, got {self.frozen_s}")
         if not 0.0 < self.threshold <= 1.0:
             raise RequestError(f"decode.threshold: expected 0..1, got {self.threshold}")
+
+    def frozen_steps(self, step_s: float) -> int:
+        """Whole steps that pass while the planner computes."""
+        return int(self.frozen_s / step_s + 1e-6)
 
     def reserve(self, length: int) -> int:
         """Cache slots behind the prefix that decoding ``length`` tokens needs."""

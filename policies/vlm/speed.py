@@ -54,12 +54,6 @@ def ways(base: DecodeConfig, length: int, rounds: Sequence[int]) -> list[Way]:
 # --------------------------------------------------------------------------------------
 # Weights
 # --------------------------------------------------------------------------------------
-def usable_device(name: str) -> str:
-    if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
-        raise RequestError(f"--device {name}: expected cpu, or cuda where there is such a device")
-    return name
-
-
 def random_model(config: VLMConfig, device: str, dtype_name: str) -> NLDModel:
     """True shapes with random weights, made where they are used."""
     dtype = DTYPES[dtype_name]
@@ -95,16 +89,20 @@ def _free_bytes(device: str) -> int:
 def sizes(model: NLDModel) -> dict[str, int]:
     """``parameters`` of everything, and what a forward over plan tokens reads and multiplies:
     the stack and the rows of the head that belong to action bins."""
-    stack = sum(p.numel() for p in model.encoder.layers.parameters())
-    stack += model.encoder.norm.weight.numel()
-    read = stack + sum(model.actions.bins) * model.config.hidden_size
+    head = model.diffusion_head.weight
+    rows = sum(model.actions.bins) * model.config.hidden_size
+    stack = [*model.encoder.layers.parameters(), model.encoder.norm.weight]
     everything = list(model.parameters())
     return {
         "parameters": sum(p.numel() for p in everything),
-        "weights_bytes": sum(p.numel() * p.element_size() for p in everything),
-        "forward_parameters": read,
-        "forward_bytes": read * model.diffusion_head.weight.element_size(),
+        "weights_bytes": _bytes(everything),
+        "forward_parameters": sum(p.numel() for p in stack) + rows,
+        "forward_bytes": _bytes(stack) + rows * head.element_size(),
     }
+
+
+def _bytes(parameters: Sequence[Tensor]) -> int:
+    return sum(p.numel() * p.element_size() for p in parameters)
 
 
 # --------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def test_text_settings_take_the_word_as_it_stands() -> None:
         (
             "policy:\n  decode: {mode: treshold}\n",
             "c.yaml:2: policy.decode.mode: expected executed_first or sequential or "
-            "threshold or ar, got 'treshold' (did you mean threshold?)",
+            "threshold or ar or self_speculation, got 'treshold' (did you mean threshold?)",
         ),
         (
             "rollout:\n  group_size: 7\n",
@@ -219,8 +219,45 @@ def test_a_mistake_in_a_list_says_where(tmp_path: Path, text: str, message: str)
 def test_decode_options_are_what_the_decoder_takes_with_the_same_defaults() -> None:
     from policies.vlm.schedule import DecodeConfig as DecoderConfig
 
-    decode = load_config("train", None, ["policy.decode.rounds=3"]).policy.decode
-    assert DecoderConfig(**decode_options(decode)) == DecoderConfig(rounds=3)
+    run = load_config("train", None, ["policy.decode.rounds=3"])
+    assert DecoderConfig(**decode_options(run.policy.decode, run.sim)) == DecoderConfig(rounds=3)
+    words = ["policy.decode.frozen=latency", "sim.latency_s=0.4"]
+    run = load_config("eval", None, words)
+    assert decode_options(run.policy.decode, run.sim)["frozen_s"] == 0.4
+
+
+@pytest.mark.parametrize("mode", ["sequential", "threshold", "ar", "self_speculation"])
+def test_every_way_of_decoding_can_be_asked_for(mode: str) -> None:
+    words = [f"policy.decode.mode={mode}", "policy.decode.block_size=8"]
+    decode = load_config("eval", None, [*words, "policy.decode.max_rounds=4"]).policy.decode
+    assert (decode.mode, decode.block_size, decode.max_rounds) == (mode, 8, 4)
+    if mode == "threshold":
+        with pytest.raises(RequestError, match=r"policy.decode.mode.*while training"):
+            load_config("train", None, words)
+    else:
+        load_config("train", None, words)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        ("eval", ["policy.decode.max_rounds=17"], "expected at most the 16 tokens"),
+        (
+            "eval",
+            ["policy.decode.frozen=0.1"],
+            "policy.decode.frozen=0.1: expected none or latency",
+        ),
+        ("train", ["policy.decode.frozen=latency"], "expected none while training"),
+        ("train", ["policy.decode.think_every=2"], "expected 0 while training"),
+        ("train", ["policy.weights=int8"], "expected full while training"),
+        ("eval", ["policy.weights=int3"], "expected full or int8"),
+    ],
+)
+def test_decoding_that_cannot_be_done_is_one_line(
+    kind: str, words: list[str], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        load_config(kind, None, words)
 
 
 @settings(max_examples=60, deadline=None)

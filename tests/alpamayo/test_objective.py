@@ -21,6 +21,7 @@ from alpamayo.learner.objective import (
 )
 from alpamayo.types import ObservationBatch
 from policies.vlm import NLDModel, VLMConfig, VLMPolicy
+from policies.vlm.schedule import CAUSAL_MODES
 
 
 def test_views_show_exactly_the_tokens_committed_in_earlier_rounds() -> None:
@@ -58,7 +59,9 @@ def test_kl_is_zero_for_equal_laws_and_matches_the_closed_form() -> None:
     torch.testing.assert_close(kl_divergence(p.log(), q.log()), expected)
 
 
-def _rollout(temperature: float, rounds: int = 2) -> tuple[SimpleNamespace, dict]:
+def _rollout(
+    temperature: float, rounds: int = 2, mode: str = "executed_first"
+) -> tuple[SimpleNamespace, dict]:
     """A module at the weights that drove, and the batch its decode left behind."""
     model = NLDModel(VLMConfig.preset("tiny")).init_weights(0)
     rng, n = np.random.default_rng(0), 6
@@ -69,7 +72,7 @@ def _rollout(temperature: float, rounds: int = 2) -> tuple[SimpleNamespace, dict
         np.zeros(n, np.int8),
         np.full(n, 14.0, np.float32),
     )
-    policy = VLMPolicy(model, temperature=temperature, rounds=rounds)
+    policy = VLMPolicy(model, temperature=temperature, rounds=rounds, mode=mode, block_size=4)
     trace = policy.plan(observation, noise_keys=streams.keys(np.arange(n), 4)).trace
     assert trace is not None
     batch = {
@@ -81,14 +84,20 @@ def _rollout(temperature: float, rounds: int = 2) -> tuple[SimpleNamespace, dict
         "advantage": torch.linspace(-1.0, 1.0, n),
         "return_": torch.ones(n),
     }
-    module = SimpleNamespace(policy=model, reference=None, critic=None, temperature=temperature)
+    causal = mode in CAUSAL_MODES
+    module = SimpleNamespace(
+        policy=model, reference=None, critic=None, temperature=temperature, causal=causal
+    )
     return module, batch
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("scored_rounds", [1, 2])
-def test_at_unchanged_weights_the_ratio_is_one(temperature: float, scored_rounds: int) -> None:
-    module, batch = _rollout(temperature)
+@pytest.mark.parametrize("mode", ["executed_first", "sequential", "ar", "self_speculation"])
+def test_at_unchanged_weights_the_ratio_is_one(
+    temperature: float, scored_rounds: int, mode: str
+) -> None:
+    module, batch = _rollout(temperature, mode=mode)
     settings = replace(LearnerConfig(), scored_rounds=scored_rounds)
     loss, metrics = policy_loss(module, batch, settings)
     assert metrics["ratio"] == pytest.approx(1.0, abs=1e-5)

@@ -12,12 +12,15 @@ import torch
 
 from alpamayo import streams
 from alpamayo.paths import shipped_weights_dir
-from alpamayo.types import COMMANDS, RequestError
+from alpamayo.types import COMMANDS, PlanMemory, RequestError
 from policies.base import check_plan
 from policies.registry import load_policy
 from policies.vlm.chat import ChatPromptEncoder
 from policies.vlm.checkpoint import from_pretrained, save_pretrained
 from policies.vlm.config import MASK_ID, ActionConfig, PromptConfig, VLMConfig, from_json, to_json
+from policies.vlm.decode import decode_plan
+from policies.vlm.policy import VLMPolicy
+from policies.vlm.schedule import DecodeConfig
 from policies.vlm.small_tokenizer import build
 from policies.vlm.tokenizer import SPECIAL_IDS, TextTokenizer, place_actions, with_tokenizer
 from tests.policies.cases import observation, toy_config, toy_model
@@ -183,8 +186,6 @@ def test_images_that_do_not_match_the_cameras_are_told(tokenizer: TextTokenizer)
 
 
 def test_a_model_without_its_tokenizer_cannot_be_a_policy() -> None:
-    from policies.vlm.policy import VLMPolicy
-
     with pytest.raises(RequestError, match=r"expected a model loaded with its tokenizer.json"):
         VLMPolicy(toy_model(chat_config()))
 
@@ -198,3 +199,39 @@ def test_prompts_of_real_length_keep_their_beginning_across_ticks(tokenizer: Tex
     caches = [model.prefill(model.embed_prompt(p.ids))[1] for p in (first, second)]
     kept = len(encoder.static)
     assert torch.equal(caches[0].keys[:, :, :, :kept], caches[1].keys[:, :, :, :kept])
+
+
+def test_text_comes_before_every_nth_plan_and_conditions_it(tokenizer: TextTokenizer) -> None:
+    model = toy_model(with_tokenizer(chat_config(), tokenizer))
+    model.tokenizer = tokenizer
+    policy = VLMPolicy(model, think_every=2, think_tokens=5, select="greedy")
+    seen, noise = observation(3), streams.keys(np.arange(3), 4)
+    nothing = np.full((3, 2, 2), np.nan, np.float32)
+    mixed = policy.plan(seen, noise_keys=noise, memory=PlanMemory(nothing, np.array([0, 1, 2])))
+    assert sorted(policy.last_text) == [0, 2]
+    check_plan(mixed, 3, policy.spec)
+    plain = VLMPolicy(model, select="greedy").plan(seen, noise_keys=noise)
+    assert np.array_equal(mixed.trace.tokens[1], plain.trace.tokens[1])
+    assert not np.array_equal(mixed.trace.log_prob[0], plain.trace.log_prob[0])
+    # By hand: the AR head's most likely words behind the open thought, then the plan behind it.
+    encoder = ChatPromptEncoder(model.config, tokenizer)
+    whole = encoder(seen.take(slice(0, 1)))
+    closing = tokenizer.encode_marked("</think>")
+    assert whole.ids[0, -len(closing) :].tolist() == closing
+    ids = whole.ids[:, : -len(closing)]
+    with torch.inference_mode():
+        words: list[int] = []
+        for _ in range(5):
+            said = torch.cat([ids, torch.tensor([words], dtype=torch.long)], 1)
+            hidden, _ = model.prefill(model.embed_prompt(said, whole.frames))
+            word = int(model.text_logits(hidden).argmax())
+            if word == closing[0]:
+                break
+            words.append(word)
+        assert policy.last_text[0] == tokenizer.decode(words)
+        words += [tokenizer.encode("\n")[0]] * (5 - len(words))
+        said = torch.cat([ids, torch.tensor([words + closing])], 1)
+        hidden, cache = model.prefill(model.embed_prompt(said, whole.frames), 4)
+        expected = decode_plan(model, hidden, cache, 4, DecodeConfig(select="greedy"))
+    assert mixed.trace.tokens[0].tolist() == expected.tokens[0].tolist()
+    assert np.allclose(mixed.trace.log_prob[0], expected.log_prob[0].numpy(), atol=1e-4)

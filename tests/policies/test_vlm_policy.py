@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alpamayo import streams
-from alpamayo.types import RequestError
+from alpamayo.types import PlanMemory, RequestError
 from policies.base import check_plan
 from policies.registry import load_policy
 from policies.vlm import VLMConfig
@@ -24,7 +24,7 @@ from policies.vlm.model import NLDModel
 from policies.vlm.policy import VLMPolicy
 from policies.vlm.prompt import PromptEncoder, past_motion
 from policies.vlm.replay import trace_log_prob
-from policies.vlm.schedule import CommitSchedule, DecodeConfig
+from policies.vlm.schedule import FROZEN, CommitSchedule, DecodeConfig
 from tests.policies.cases import observation, toy_model
 
 TINY = VLMConfig.preset("tiny")
@@ -148,6 +148,49 @@ def test_a_plan_depends_on_its_own_row_and_key_only(model: NLDModel, options: di
     assert whole.decode_ms is not None and bool((whole.decode_ms > 0).all())
     if options.get("select") != "expected":
         assert np.array_equal(policy.model.actions.decode(whole.trace.tokens), whole.as_actions())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"rounds": 1}, {"rounds": 2}, {"mode": "ar"}, {"mode": "self_speculation", "block_size": 2}],
+    ids=str,
+)
+def test_while_the_planner_computes_the_last_plan_is_given(model: NLDModel, options: dict) -> None:
+    policy = VLMPolicy(model, frozen_s=0.5, **options)  # one whole step of 0.4 s
+    assert policy.needs_memory and policy.frozen_steps == 1
+    ahead = np.full((3, 2, 2), np.nan, np.float32)
+    ahead[[0, 2]] = [[[-8.0, 0.2], [1.0, 0.0]]]
+    seen = observation(3)
+    memory = PlanMemory(ahead, np.array([4, 0, 4]))
+    plan = policy.plan(seen, noise_keys=keys(3), memory=memory)
+    assert plan.trace.commit_round[[0, 2], :2].tolist() == [[FROZEN] * 2] * 2
+    assert (plan.trace.commit_round[1] >= 0).all()
+    block = model.actions.decode(plan.trace.tokens)
+    assert block[[0, 2], 0] == pytest.approx(np.array([[-8.0, 0.2]] * 2))
+    # What is handed out starts when the last plan ends, its last control is held.
+    assert np.array_equal(plan.as_actions()[[0, 2]], block[[0, 2]][:, [1, 1]])
+    assert np.array_equal(plan.as_actions()[1], block[1])
+    # The given step conditions what follows; a row without one decodes as ever.
+    other = PlanMemory(np.where(np.isnan(ahead), ahead, 0.0), memory.decision)
+    assert (policy.plan(seen, noise_keys=keys(3), memory=other).as_actions()[1] == block[1]).all()
+    plain = VLMPolicy(model, **options).plan(seen, noise_keys=keys(3))
+    assert np.array_equal(plain.as_actions()[1], block[1])
+
+
+def test_plans_that_are_all_frozen_or_thoughts_without_words_are_refused(model: NLDModel) -> None:
+    with pytest.raises(RequestError, match=r"decode.frozen_s: expected less than the 2 steps"):
+        VLMPolicy(model, frozen_s=0.8)
+    with pytest.raises(RequestError, match=r"decode.think_every: expected 0 for a network whose"):
+        VLMPolicy(model, think_every=3)
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "ar"}, {"mode": "threshold", "threshold": 0.3}])
+def test_the_engine_plans_what_the_plain_network_plans(options: dict) -> None:
+    seen = observation(3)
+    plain = VLMPolicy(toy_model(), **options).plan(seen, noise_keys=keys(3))
+    fast = VLMPolicy(toy_model(), engine=True, **options).plan(seen, noise_keys=keys(3))
+    assert np.array_equal(fast.trace.tokens, plain.trace.tokens)
+    assert np.allclose(fast.trace.log_prob, plain.trace.log_prob, atol=1e-4)
 
 
 def test_another_key_gives_another_plan(model: NLDModel) -> None:
