@@ -258,6 +258,8 @@ class WarmstartConfig:
     """``alpamayo warmstart``: the expert drives, then joint AR + ``diffusion_weight`` x diffusion
     fine-tuning.
 
+    ``objective``: ``two_views`` of each plan (all masked, and partly), or ``published``: one view,
+    each token masked with its row's probability, averaged over all tokens of the step.
     ``init``: a checkpoint directory to go on from; empty = fresh weights of ``size``.
     ``recordings``: a folder that keeps the recorded driving (gigabytes) and is read instead of
     driving again if it already holds any; empty = inside the run directory, deleted at the end.
@@ -279,6 +281,7 @@ class WarmstartConfig:
     warmup_steps: int = number(100, ge=0)
     patience: int = number(2, ge=1)
     diffusion_weight: float = number(0.3, ge=0.0)
+    objective: Literal["two_views", "published"] = "two_views"
     max_grad_norm: float = number(1.0, gt=0.0)
     threads: int = number(2, ge=1, le=1024)
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -431,17 +434,11 @@ def _branching_relations(rollout: RolloutConfig) -> Iterator[tuple[tuple[str, ..
 
 
 def _training_relations(config: RunConfig) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Ways of decoding whose likelihood the learner does not know."""
+    """Settings of the policy that only evaluation knows."""
     decode = config.policy.decode
     for key, wanted in (("device", "cpu"), ("weights", "full")):
         if getattr(config.policy, key) != wanted:
             yield (f"policy.{key}",), f"expected {wanted} while training"
-    if decode.mode == "threshold":
-        yield (
-            ("policy.decode.mode",),
-            "expected executed_first, sequential, ar or self_speculation while training: which "
-            "tokens drive is only known after the last round of threshold",
-        )
     if decode.frozen != "none" or decode.think_every:
         key = "frozen" if decode.frozen != "none" else "think_every"
         wanted = "none" if key == "frozen" else "0"

@@ -4,7 +4,8 @@ w L_diff (w = 0.3).
 One forward of [prefix | noisy block | clean block] gives both terms (tech report arXiv 2607.05722,
 sec. "joint objective"). Deviation: a single action block is decoded in few rounds from all masks,
 so each plan is noised twice over one shared prefix: all masked (round 1), and either the executed
-step visible (round 2) or t ~ U(0, 1) with the 1/p weight.
+step visible (round 2) or t ~ U(0, 1) with the 1/p weight. ``objective = published`` is the report's
+own: one view, see ``policies.vlm.joint_loss``.
 
 Run: ``alpamayo warmstart --config configs/train/warmstart.yaml``.
 """
@@ -23,6 +24,7 @@ import torch.nn.functional as F
 
 from alpamayo.imitation_data import ImitationData
 from alpamayo.types import CheckFailed, FloatArray, ObservationBatch
+from policies.vlm import joint_loss as published
 from policies.vlm.config import MASK_ID
 
 if TYPE_CHECKING:
@@ -124,6 +126,25 @@ def joint_loss(
     )
 
 
+def published_loss(
+    policy: VLMPolicy,
+    observation: ObservationBatch,
+    plans: FloatArray,
+    generator: torch.Generator,
+    diffusion_weight: float,
+) -> torch.Tensor:
+    """The published joint objective for expert ``plans`` [n, K, 2], with gradient."""
+    model = policy.model
+    prompt = policy.encoder(observation)
+    tokens = torch.from_numpy(model.actions.encode(plans))
+    rows, length = tokens.shape
+    masked, weight = published.published_masks(rows, length, generator)
+    prefix = model.embed_prompt(prompt.ids, frames=prompt.frames)
+    sums = published.joint_sums(model, prefix, tokens, masked, weight)
+    total = published.step_tokens([sums], 1.0)
+    return published.joint_loss(sums, total, diffusion_weight=diffusion_weight)
+
+
 def _cross_entropy(logits: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
     loss = F.cross_entropy(logits.flatten(0, -2), choice.flatten(), reduction="none")
     return loss.view(choice.shape)
@@ -202,9 +223,13 @@ class WarmstartTrainer:
             lr = learning_rate(self.step, total, config.lr, config.warmup_steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            loss = joint_loss(self.policy, *data.take(index), generator, config.diffusion_weight)
+            batch = (self.policy, *data.take(index), generator, config.diffusion_weight)
+            if config.objective == "published":
+                loss = published_loss(*batch)
+            else:
+                loss = joint_loss(*batch).total
             self.optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()
+            loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(
                 self.policy.model.parameters(), config.max_grad_norm
             )
@@ -212,7 +237,7 @@ class WarmstartTrainer:
                 raise CheckFailed(f"warm start: the gradient is not finite at step {self.step}")
             self.optimizer.step()
             self.step += 1
-            losses.append(float(loss.total.detach()))
+            losses.append(float(loss.detach()))
         return float(np.mean(losses))
 
     @torch.no_grad()

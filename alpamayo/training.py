@@ -148,10 +148,10 @@ def check_request(config: RunConfig, init: str) -> None:
     from scenarios.suites import load_selection_suite, load_training_suite
 
     decode = config.policy.decode
-    if decode.mode not in ("executed_first", "sequential"):
+    if decode.mode == "threshold":
         raise RequestError(
-            "policy.decode.mode: training needs executed_first or sequential, whose traces have an "
-            f"exact likelihood; got {decode.mode}"
+            "policy.decode.mode: training needs executed_first, sequential, ar or "
+            f"self_speculation, whose traces have an exact likelihood; got {decode.mode}"
         )
     if decode.select != "sample" or decode.temperature == 0.0:
         raise RequestError(
@@ -159,6 +159,11 @@ def check_request(config: RunConfig, init: str) -> None:
             f"got {decode.select} at {decode.temperature:g}"
         )
     network, rig = load_config(init), config.sim.rig
+    if network.prompt.layout == "chat":
+        raise RequestError(
+            f"{init}: prompt.layout = chat: training needs a network whose prompts are ids "
+            "(prompt.layout = ids): workers have no tokenizer"
+        )
     if rig is not None:
         images = len(rig.cameras) * rig.frames
         budget = network.prompt.max_image_tokens

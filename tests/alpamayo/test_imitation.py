@@ -9,10 +9,19 @@ import torch
 
 from alpamayo import streams
 from alpamayo.config import WarmstartConfig
-from alpamayo.imitation import VIEWS, WarmstartTrainer, learning_rate, noise_masks
+from alpamayo.imitation import (
+    VIEWS,
+    WarmstartTrainer,
+    learning_rate,
+    noise_masks,
+    published_loss,
+)
 from alpamayo.imitation_data import COLUMNS, ExpertNoise, ImitationData, record_expert
 from alpamayo.types import ObservationBatch
 from policies.vlm import NLDModel, VLMConfig, VLMPolicy
+from policies.vlm.joint_loss import published_masks
+from policies.vlm.replay import ar_log_prob, trace_log_prob
+from policies.vlm.schedule import FROZEN
 from sim.config import RigConfig, SimConfig
 
 SMALL_RIG = RigConfig(width_px=56, height_px=28, frames=1)
@@ -90,11 +99,33 @@ def test_missing_recordings_are_an_error(tmp_path: Path) -> None:
         ImitationData(tmp_path)
 
 
-def test_the_joint_objective_learns_a_rule_and_keeps_the_best_weights(tmp_path: Path) -> None:
+def test_the_published_objective_of_a_batch_is_its_terms_over_all_its_tokens() -> None:
+    model = NLDModel(VLMConfig.preset("tiny")).init_weights(0)
+    policy, observation = VLMPolicy(model), _observation(5, np.random.default_rng(3))
+    plans = np.random.default_rng(1).uniform(-2, 1, (5, 8, 2)) * [1.0, 0.01]
+    with torch.no_grad():
+        loss = published_loss(policy, observation, plans, torch.Generator().manual_seed(7), 0.3)
+        masked, weight = published_masks(5, 16, torch.Generator().manual_seed(7))
+        prompt, tokens = policy.encoder(observation), torch.from_numpy(model.actions.encode(plans))
+        prefix = model.embed_prompt(prompt.ids, prompt.frames)
+        ar = -ar_log_prob(model, prefix, tokens).sum()
+        shown = torch.where(masked, 0, FROZEN)  # visible tokens count as given
+        diffusion = -(trace_log_prob(model, prefix, tokens, shown) * weight).sum()
+    expected = (ar + 0.3 * diffusion) / (80 + int(masked.sum()))
+    assert float(loss) == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("objective", ["two_views", "published"])
+def test_the_joint_objective_learns_a_rule_and_keeps_the_best_weights(
+    tmp_path: Path, objective: str
+) -> None:
     _write_shard(tmp_path / "train" / "shard_0", 256, 1)
     _write_shard(tmp_path / "validation" / "shard_0", 64, 2)
     model = NLDModel(VLMConfig.preset("tiny")).init_weights(0)
-    config = replace(WarmstartConfig(), epochs=4, batch=32, lr=3e-3, warmup_steps=4, threads=1)
+    config = replace(
+        WarmstartConfig(), epochs=4, batch=32, lr=3e-3, warmup_steps=4, threads=1,
+        objective=objective,
+    )  # fmt: skip
     bests: list[int] = []
     rows = WarmstartTrainer(VLMPolicy(model), config).run(
         ImitationData(tmp_path / "train"),
@@ -103,6 +134,9 @@ def test_the_joint_objective_learns_a_rule_and_keeps_the_best_weights(tmp_path: 
         on_best=lambda row: bests.append(row.epoch),
     )
     assert rows[-1].val_loss < 0.5 * rows[0].val_loss
+    # Both ways of decoding stay alive.
+    assert rows[-1].val_ar < 0.6 * rows[0].val_ar
+    assert rows[-1].val_diffusion < 0.6 * rows[0].val_diffusion
     assert bests[-1] == min(rows, key=lambda row: row.val_loss).epoch
     policy = VLMPolicy(model, select="greedy")
     observation = _observation(32, np.random.default_rng(3))

@@ -235,3 +235,16 @@ def test_text_comes_before_every_nth_plan_and_conditions_it(tokenizer: TextToken
         expected = decode_plan(model, hidden, cache, 4, DecodeConfig(select="greedy"))
     assert mixed.trace.tokens[0].tolist() == expected.tokens[0].tolist()
     assert np.allclose(mixed.trace.log_prob[0], expected.log_prob[0].numpy(), atol=1e-4)
+
+
+def test_a_network_of_words_is_refused_for_training_in_one_line(
+    tokenizer: TextTokenizer, tmp_path: Path
+) -> None:
+    from alpamayo.config import RunConfig
+    from alpamayo.training import check_request
+
+    model = toy_model(with_tokenizer(chat_config(), tokenizer))
+    model.tokenizer = tokenizer
+    save_pretrained(model, tmp_path)
+    with pytest.raises(RequestError, match=r"layout = chat: training needs a network whose"):
+        check_request(RunConfig(), str(tmp_path))
