@@ -51,8 +51,8 @@ def draw(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
         ]
         panels.append(f'<g transform="translate({x},{y})">{_panel(name, share, failures, top)}</g>')
     legend = (
-        _text(LEFT, 18, f"share of the draws (left, up to {top:.1%})", SHARE_COLOUR)
-        + _text(LEFT + 290, 18, "failure rate as remembered (right, up to 100 %)", FAILURE_COLOUR)
+        _text(LEFT, 18, f"share of the draws (full height {top:.1%})", SHARE_COLOUR)
+        + _text(LEFT + 290, 18, "failure rate as remembered (full height 100 %)", FAILURE_COLOUR)
         + _text(width - RIGHT, 18, "over iterations", GREY, "end")
     )
     return (
