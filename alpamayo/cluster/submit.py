@@ -1,23 +1,23 @@
-"""Hand a training to a Ray cluster as a job, and say what the same thing is called in Ray's own
-command line.
+"""A training (or the demo) as a job of a Ray cluster, and what the same thing is called in Ray's
+own command line.
 
 Ray uploads the working directory; run directories, environments and histories stay at home. Since
-Ray 2.59 a cluster asks for a token: Ray's client takes it from ``RAY_AUTH_TOKEN`` or
-``RAY_AUTH_TOKEN_PATH`` with ``RAY_AUTH_MODE=token``.
+Ray 2.59 a cluster asks for a token: Ray's client takes it from ``RAY_AUTH_TOKEN``,
+``RAY_AUTH_TOKEN_PATH`` or ``~/.ray/auth_token``; nothing here reads, stores or prints it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from alpamayo.cluster.storage import check_storage
 from alpamayo.types import RequestError
 
 # What the cluster does not need, in .gitignore notation.
@@ -34,22 +34,32 @@ EXCLUDES = (
     ".ruff_cache/",
     ".hypothesis/",
 )
-REACH_TIMEOUT_S = 5.0
+_INSTALLED = Path(__file__).resolve().parents[2]
+JobKind = Literal["train", "demo"]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A training to run elsewhere. ``working_dir`` is uploaded; ``config`` is a path below it."""
+    """A run elsewhere. ``working_dir`` is uploaded and ``config`` is a path below it (None: the
+    cluster's nodes have alpamayo installed); the results go to ``storage``/``name``, where the same
+    job finds them again if it starts anew.
+    """
 
     address: str
-    working_dir: Path
+    working_dir: str | None
+    kind: JobKind
+    name: str
+    storage: str
     config: str
     overrides: tuple[str, ...]
 
     @property
     def words(self) -> list[str]:
         """The command that runs on the cluster."""
-        return ["python", "-m", "alpamayo", "train", "--config", self.config, *self.overrides]
+        run = [self.kind, "--config", self.config, *self.overrides]
+        place = ["--storage", self.storage, "--name", self.name]
+        return ["python", "-m", "alpamayo.cli.job", *place, "--", *run]
 
     @property
     def entrypoint(self) -> str:
@@ -57,28 +67,58 @@ class Job:
 
     @property
     def runtime_env(self) -> dict[str, Any]:
-        return {"working_dir": str(self.working_dir), "excludes": list(EXCLUDES)}
+        if self.working_dir is None:
+            return {}
+        return {"working_dir": self.working_dir, "excludes": list(EXCLUDES)}
 
     def ray_command(self) -> str:
         """The equivalent `ray job submit` line; the entry point stands last, unquoted."""
-        environment = json.dumps(self.runtime_env)
-        line = [
-            "ray",
-            "job",
-            "submit",
-            "--address",
-            self.address,
-            "--runtime-env-json",
-            environment,
-            "--",
-        ]
-        return shlex.join(line + self.words)
+        line = ["ray", "job", "submit", "--address", self.address]
+        if self.runtime_env:
+            line += ["--runtime-env-json", json.dumps(self.runtime_env)]
+        return shlex.join([*line, "--", *self.words])
 
 
-def make_job(address: str, working_dir: str, config: str, overrides: Sequence[str]) -> Job:
+def make_job(
+    address: str,
+    working_dir: str | None,
+    config: str,
+    overrides: Sequence[str],
+    *,
+    storage: str,
+    name: str,
+    kind: JobKind = "train",
+) -> Job:
     """Check everything that can be checked here; a mistake found on the cluster costs minutes."""
     from alpamayo.config import load_config
 
+    folder = None if working_dir is None else Path(working_dir).resolve()
+    if folder is not None and not (folder / "alpamayo").is_dir():
+        raise RequestError(
+            f"--working-dir {working_dir}: expected a checkout, with alpamayo/ in it"
+        )
+    if not _NAME.fullmatch(name):
+        raise RequestError(
+            f"--name {name}: expected letters, digits, dots, dashes and underscores, got {name!r}"
+        )
+    load_config(kind, config, list(overrides))
+    file = Path(config).resolve()
+    if not file.is_file():
+        relative = config  # found among the configs of the package, which the checkout carries too
+    elif file.is_relative_to(has := folder or _INSTALLED):
+        relative = file.relative_to(has).as_posix()
+    else:
+        what = "what the cluster receives" if folder else "the package: nothing else is there"
+        raise RequestError(f"--config {config}: expected a file below {has}, which is {what}")
+    if any(word.startswith("run_root=") for word in overrides):
+        raise RequestError("run_root: results of a job go to its --storage")
+    where = check_storage(storage)
+    upload = None if folder is None else str(folder)
+    return Job(check_address(address), upload, kind, name, where, relative, tuple(overrides))
+
+
+def check_address(address: str) -> str:
+    """The URL of a dashboard without a slash at its end, or a RequestError."""
     parts = urlsplit(address)
     try:
         usable = (
@@ -90,55 +130,4 @@ def make_job(address: str, working_dir: str, config: str, overrides: Sequence[st
         raise RequestError(
             f"--address {address}: expected the URL of a Ray dashboard, such as http://head:8265"
         )
-    folder = Path(working_dir).resolve()
-    if not (folder / "alpamayo").is_dir():
-        raise RequestError(
-            f"--working-dir {working_dir}: expected a checkout, with alpamayo/ in it"
-        )
-    load_config("train", config, list(overrides))
-    file = Path(config).resolve()
-    if not file.is_file():
-        relative = config  # found among the configs of the package, which the checkout carries too
-    elif file.is_relative_to(folder):
-        relative = file.relative_to(folder).as_posix()
-    else:
-        raise RequestError(
-            f"--config {config}: expected a file below {folder}, which is what the cluster receives"
-        )
-    return Job(address.rstrip("/"), folder, relative, tuple(overrides))
-
-
-def check_reachable(address: str) -> None:
-    """RequestError unless something that speaks HTTP answers there."""
-    try:
-        with urllib.request.urlopen(f"{address}/api/version", timeout=REACH_TIMEOUT_S):
-            pass
-    except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
-            return  # it is there and wants a token, which Ray's client sends
-        raise RequestError(
-            f"--address {address}: expected a Ray dashboard, got HTTP {error.code}"
-        ) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise RequestError(
-            f"--address {address}: no Ray dashboard answers there ({reason})"
-        ) from None
-
-
-def submit(job: Job) -> str:
-    """Upload and start; returns the job id."""
-    try:
-        from ray.job_submission import JobSubmissionClient
-    except ImportError as error:
-        raise RequestError(
-            f"submitting needs Ray's job client ({error}): pip install 'alpamayo[cluster]'"
-        ) from None
-    try:
-        client = JobSubmissionClient(job.address)
-        return str(client.submit_job(entrypoint=job.entrypoint, runtime_env=job.runtime_env))
-    except (RuntimeError, ValueError, OSError) as error:
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RequestError(
-            f"--address {job.address}: the cluster refused the job: {text}"
-        ) from None
+    return address.rstrip("/")

@@ -137,6 +137,7 @@ def test_a_mistake_of_the_program_is_not_dressed_up_as_the_users(
 # submit, export
 # ------------------------------------------------------------------------------------
 SUBMIT = ["submit", "--config", "configs/train/cpu.yaml", "--working-dir", str(ROOT), "--dry-run"]
+SUBMIT += ["--storage", "/shared/runs", "--name", "night"]
 
 
 def test_submit_prints_the_equivalent_ray_line(
@@ -147,7 +148,8 @@ def test_submit_prints_the_equivalent_ray_line(
     line = capsys.readouterr().out.strip()
     assert line.startswith("ray job submit --address http://head:8265 --runtime-env-json ")
     assert line.endswith(
-        " -- python -m alpamayo train --config configs/train/cpu.yaml learner.lr=1e-5"
+        " -- python -m alpamayo.cli.job --storage /shared/runs --name night --"
+        " train --config configs/train/cpu.yaml learner.lr=1e-5"
     )
     assert "/runs/" in line and ".git/" in line
 
