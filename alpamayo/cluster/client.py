@@ -82,15 +82,18 @@ class Cluster:
 
     @contextlib.contextmanager
     def _telling(self, what: str) -> Iterator[None]:
+        from ray.exceptions import AuthenticationError
+
         try:
             yield
+        except AuthenticationError:
+            raise RequestError(f"--address {self.address}: {_TOKEN_HELP}") from None
         except (ConnectionError, OSError) as error:  # requests' own errors are OSErrors
             raise Unreachable(f"--address {self.address}: {what}: {_line(error)}") from None
         except (RuntimeError, ValueError) as error:
-            text = _line(error)
-            if "authenti" in text.lower() or "unauthorized" in text.lower():
-                text = _TOKEN_HELP
-            raise RequestError(f"--address {self.address}: the cluster {what}: {text}") from None
+            raise RequestError(
+                f"--address {self.address}: the cluster {what}: {_line(error)}"
+            ) from None
 
     def submit(self, job: Job) -> str:
         """Upload and start; returns the job id."""
