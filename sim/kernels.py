@@ -8,10 +8,10 @@ actors: 1.5 us instead of 0.2 us). Scratch space is made in Python and passed in
 kernels are inlined (``forceinline``), because each would copy the hundred words that describe a
 map: a tick with 16 actors costs 5 us instead of 20 us.
 
-Machine code is cached on disk in a folder named after the sources of this package: numba looks at
-the file of a kernel only, and would go on using what it compiled from older callees in other files.
-It also keeps apart files by their place and time, so these are part of the name: else the mark that
-all is compiled would speak for another checkout.
+Machine code is cached on disk in a folder named after the content of this package's sources: numba
+looks at the file of a kernel only, and would go on using what it compiled from older callees in
+other files. Where the sources lie does not matter (``ByContent``), so that a second checkout, or a
+copy that a cluster made for a job, finds what another one compiled.
 ``ALPAMAYO_CACHE`` (else ``XDG_CACHE_HOME``, else ``~/.cache``) says where; ``NUMBA_CACHE_DIR``
 wins.
 """
@@ -20,13 +20,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from llvmlite.binding import get_host_cpu_name
+from numba.core.caching import UserProvidedCacheLocator
 
 from scenarios.cache import cache_root
 
@@ -35,14 +39,36 @@ _KEPT = 4  # folders of other versions that stay
 READY = "compiled"  # this file stands in the folder once every kernel has been compiled
 
 
+_PACKAGE = Path(__file__).parent
+
+
 def _source_digest() -> str:
-    package = Path(__file__).parent
-    digest = hashlib.sha256(str(package).encode())
+    """Of the sources, and of what else numba keeps machine code apart by."""
+    host = (numba.__version__, sys.version_info[:2], get_host_cpu_name(), platform.machine())
+    digest = hashlib.sha256(repr(host).encode())
     # Kernels freeze the constants of the vocabulary too.
-    for path in (*sorted(package.rglob("*.py")), package.parent / "alpamayo" / "types.py"):
+    for path in (*sorted(_PACKAGE.rglob("*.py")), _PACKAGE.parent / "alpamayo" / "types.py"):
+        digest.update(path.relative_to(_PACKAGE.parent).as_posix().encode())
         digest.update(path.read_bytes())
-        digest.update(str(path.stat().st_mtime_ns).encode())
     return digest.hexdigest()[:16]
+
+
+class ByContent(UserProvidedCacheLocator):
+    """Where numba keeps the code of this package's kernels: by their place in the package."""
+
+    def __init__(self, py_func: Any, py_file: str) -> None:
+        super().__init__(py_func, py_file)
+        place = Path(py_file).resolve().relative_to(_PACKAGE).with_suffix("")
+        self._cache_path = str(Path(numba.config.CACHE_DIR) / "sim" / place)
+
+    def get_source_stamp(self) -> str:
+        return _DIGEST
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> Any:
+        if not Path(py_file).resolve().is_relative_to(_PACKAGE):
+            return None  # one of numba's own ways fits
+        return super().from_function(py_func, py_file)
 
 
 def _prepare() -> Path:
@@ -51,7 +77,7 @@ def _prepare() -> Path:
     if given:
         return Path(given)
     root = cache_root() / "kernels"
-    folder = root / _source_digest()
+    folder = root / _DIGEST
     try:
         folder.mkdir(parents=True, exist_ok=True)
         others = sorted((p for p in root.iterdir() if p != folder), key=lambda p: p.stat().st_mtime)
@@ -64,7 +90,11 @@ def _prepare() -> Path:
     return folder
 
 
+_DIGEST = _source_digest()
 CACHE_DIR = _prepare()
+numba.config.CACHE_LOCATOR_CLASSES = (
+    "sim.kernels.ByContent,UserProvidedCacheLocator,InTreeCacheLocator,UserWideCacheLocator"
+)
 
 
 def kernel(function: _F) -> _F:
