@@ -33,6 +33,7 @@ from alpamayo.types import (
     StepSignals,
     TrafficSpec,
 )
+from scenarios.splits import Split
 from sim.actions import Actions
 from sim.config import RigConfig, SimConfig, alpamayo_rig
 from sim.observe import StateObserver, StateView, ego_space, flat_space, state_space
@@ -158,7 +159,8 @@ class DrivingEnv(gym.Env[Any, np.ndarray]):
     background traffic. ``rig``: a ``RigConfig``, ``"default"``, ``"alpamayo"``, or None for the
     state observation, which ``flatten`` makes one array; ``view`` says how much it shows.
     ``invalid``: an action that is no plan is refused (``"raise"``), or the world brakes fully
-    (``"brake"``) and ``info["invalid_action"]`` says so.
+    (``"brake"``) and ``info["invalid_action"]`` says so. ``split``: families and seeds that another
+    split of ``scenarios.splits`` holds out are refused, so that no training meets them by accident.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 2.5}  # noqa: RUF012
@@ -174,6 +176,7 @@ class DrivingEnv(gym.Env[Any, np.ndarray]):
         view: StateView | None = None,
         traffic: TrafficSpec | int | None = None,
         invalid: Literal["raise", "brake"] = "raise",
+        split: Split = "train",
     ) -> None:
         self.config = _config(rig, action, config)
         self.render_mode = render_mode
@@ -181,7 +184,7 @@ class DrivingEnv(gym.Env[Any, np.ndarray]):
         self._actions = Actions(self.config, invalid)
         self.observation_space = self._observer.space
         self.action_space = self._actions.space
-        self._source = ScenarioSource(scenario, traffic)
+        self._source = ScenarioSource(scenario, traffic, split)
         self._worlds: WorldBatch | None = None
 
     @property
@@ -289,6 +292,7 @@ class DrivingVectorEnv(VectorEnv):
         view: StateView | None = None,
         traffic: TrafficSpec | int | None = None,
         invalid: Literal["raise", "brake"] = "raise",
+        split: Split = "train",
         copy: bool = True,
     ) -> None:
         self.num_envs = num_envs
@@ -300,7 +304,7 @@ class DrivingVectorEnv(VectorEnv):
         self.single_action_space = self._actions.space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._source = ScenarioSource(scenario, traffic)
+        self._source = ScenarioSource(scenario, traffic, split)
         self._episodes = _Episodes.of(num_envs)
         self._worlds: WorldBatch | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,15 @@ import numpy as np
 import pytest
 
 from alpamayo.authoring.proposal import DEFENSIVE, Proposal
-from alpamayo.authoring.search import danger, search, weighted_rate, worst
+from alpamayo.authoring.rate import Round, failure_rate
+from alpamayo.authoring.search import danger, search, worst
 from alpamayo.authoring.suite_file import check_suite_path, suite_text
 from alpamayo.metrics import failed_result
+from alpamayo.stats import wilson_interval
 from alpamayo.types import EpisodeResult, RequestError, Scenario
 from scenarios.load import load_document
 from scenarios.suites import load_suite
+from tests.alpamayo.search_cases import missed
 
 # cut_in: closing_mps is uniform in [3, 6], gap_m in [9, 14]. Failing above 5.7 and below 9.5 has
 # probability 0.1 * 0.1.
@@ -69,16 +73,43 @@ def test_weights_are_one_over_the_density_and_average_to_one() -> None:
     assert (weights * inside).mean() == pytest.approx(0.075, abs=0.003)
 
 
-def test_with_plain_draws_the_interval_is_wilsons() -> None:
-    from alpamayo.stats import wilson_interval
+def plain_round(hits: int, episodes: int) -> Round:
+    return Round(np.ones(episodes), np.random.default_rng(2).permutation(episodes) < hits, 1.0)
 
-    hit = np.arange(200) < 30
-    plain, wilson = weighted_rate(np.ones(200), hit), wilson_interval(30, 200)
-    assert plain.value == pytest.approx(0.15)
-    assert (plain.low, plain.high) == pytest.approx((wilson.low, wilson.high), abs=1e-3)
-    none = weighted_rate(np.ones(200), np.zeros(200, dtype=bool))
-    expected = wilson_interval(0, 200)
-    assert (none.value, none.high) == pytest.approx((0.0, expected.high))
+
+@pytest.mark.parametrize(("hits", "episodes"), [(0, 200), (1, 60), (30, 200), (500, 1000)])
+def test_the_interval_of_plain_draws_is_little_wider_than_wilsons(hits: int, episodes: int) -> None:
+    rate, wilson = failure_rate([plain_round(hits, episodes)]), wilson_interval(hits, episodes)
+    assert rate.value == pytest.approx(hits / episodes)
+    assert rate.low <= rate.value <= rate.high
+    ratio = (rate.high - rate.low) / (wilson.high - wilson.low)
+    assert 0.9 < ratio < 1.5, (rate, wilson)
+
+
+def test_without_a_failure_the_interval_tells_how_often_they_may_still_be() -> None:
+    """Of plain draws: (1 - r)^n = 2.5 %, as exact as the share of the wealth at stake."""
+    rate = failure_rate([plain_round(0, 100)])
+    assert rate.low == 0.0 and rate.high == pytest.approx(1 - 0.025 ** (1 / 100), rel=0.1)
+    # Episodes where the search looked say little about the rest: at most one in three counts.
+    narrow = Round(np.full(100, 0.1), np.zeros(100, dtype=bool), 3.0)
+    assert failure_rate([narrow]).high > 3 * rate.high
+    assert failure_rate([plain_round(1, 1)]).high == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("episodes", [100, 480, 2000])
+@pytest.mark.parametrize(("rate", "boxes"), [(0.01, 1), (0.01, 4), (0.05, 1), (0.5, 1)])
+def test_the_interval_holds_its_level(episodes: int, rate: float, boxes: int) -> None:
+    searches = 120 if episodes < 1000 else 40
+    out = missed(episodes, rate, boxes, searches)
+    # 5 % at most are missed; more than this many happen by chance once in 1000 such tests.
+    most = next(k for k in range(searches) if _tail(k, searches, 0.05) < 0.001)
+    assert out <= most
+
+
+def _tail(k: int, n: int, p: float) -> float:
+    """Of a binomial variable, to be above ``k``."""
+    return 1.0 - sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k + 1))
 
 
 def test_nearer_misses_are_more_dangerous_and_failures_most() -> None:

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 import sim
 from alpamayo.types import ActorSpec, EgoSpec, RequestError, RoadSpec, TrafficSpec
+from scenarios.splits import SEEDS
 from sim.config import CameraConfig, RigConfig, SimConfig
 from sim.observe import StateView
 from sim.rewards import TERMS
@@ -235,6 +236,37 @@ def test_a_library_scenario_is_sampled_with_the_reset_seed() -> None:
     env.reset()
     assert env.unwrapped.worlds.scenarios[0].seed != 7
     gym.make(sim.ENV_ID, rig=None).reset(seed=0)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "split", "expected"),
+    [
+        ("roundabout", "train", 'family roundabout is held out of split train.*split="test"'),
+        ("roundabout", "validation", "held out of split validation"),
+        (["cut_in", "parking_pull_out_nominal"], "train", 'split="validation"'),
+        ("cut_in", "training", "expected one of train, heldout, validation, test"),
+    ],
+)
+def test_what_another_split_holds_out_is_refused(chosen, split: str, expected: str) -> None:
+    with pytest.raises(RequestError, match=expected):
+        gym.make(sim.ENV_ID, scenario=chosen, rig=None, split=split)
+    with pytest.raises(RequestError, match=expected):
+        make_vec(sim.STATE_ENV_ID, 2, scenario=chosen, split=split)
+
+
+def test_seeds_are_those_of_the_split(scenario) -> None:
+    env = gym.make(sim.ENV_ID, scenario="cut_in", rig=None)
+    with pytest.raises(RequestError, match=r"seed 1000000 belongs to split heldout; .*0\.\.999999"):
+        env.reset(seed=1_000_000)
+    assert env.reset(seed=2**31 - 1)[1]["seed"] == 2**31 - 1  # nobody's
+    with pytest.raises(RequestError, match="seed 4000000 belongs to split test"):
+        gym.make(sim.ENV_ID, scenario=scenario(seed=4_000_000), rig=None)
+    for split, first in (("heldout", 1_000_000), ("test", 4_000_000)):
+        env = gym.make(sim.ENV_ID, scenario="cut_in", rig=None, split=split)
+        assert env.reset(seed=first)[1]["seed"] == first
+        assert all(env.reset()[1]["seed"] in SEEDS[split] for _ in range(5))
+    test = gym.make(sim.ENV_ID, scenario="roundabout", rig=None, split="test")
+    test.reset(seed=4_000_001)
 
 
 def test_traffic_replaces_that_of_the_scenario(scenario) -> None:

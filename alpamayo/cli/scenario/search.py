@@ -98,12 +98,18 @@ def _first_error(result: SearchResult) -> str:
 
 
 def _document(result: SearchResult, out: Path, count: int, following: str) -> dict[str, Any]:
+    from alpamayo.authoring.rate import METHOD
+
     return {
         "episodes": len(result.cases),
         "failures": result.failures,
         "broken": len(result.broken),
-        "rounds": [{"episodes": n, "failures": k} for n, k in result.rounds],
+        "rounds": [
+            {"episodes": len(r.hits), "failures": k}
+            for r, k in zip(result.rounds, result.failed_in_rounds, strict=True)
+        ],
         "failure_rate": result.rate,
+        "interval": METHOD,
         "first_round": result.plain,
         "parameters": {
             d.name: {"edges": d.edges.tolist(), "labels": d.labels, "mass": mass.tolist()}
@@ -116,10 +122,13 @@ def _document(result: SearchResult, out: Path, count: int, following: str) -> di
 
 
 def _print(result: SearchResult, name: str, policy: str) -> None:
+    from alpamayo.authoring.rate import METHOD
+
     rate, plain = result.rate, result.plain
     console = new_console()
     table = new_table(f"{name} driven by {policy}", "round", "episodes", "failures", "share")
-    for number, (count, failed) in enumerate(result.rounds, 1):
+    for number, failed in enumerate(result.failed_in_rounds, 1):
+        count = len(result.rounds[number - 1].hits)
         table.add_row(str(number), str(count), str(failed), f"{failed / count:.0%}")
     console.print(table)
     if result.broken:
@@ -127,7 +136,8 @@ def _print(result: SearchResult, name: str, policy: str) -> None:
     print(
         f"failure rate under the scenario's own distributions: {rate.value:.2%} "
         f"[{rate.low:.2%}, {rate.high:.2%}] (first round alone: "
-        f"{plain.value:.2%} [{plain.low:.2%}, {plain.high:.2%}])"
+        f"{plain.value:.2%} [{plain.low:.2%}, {plain.high:.2%}])\n"
+        f"95 % {METHOD} intervals: they hold their level for any number of episodes"
     )
     table = new_table("\nwhere it looked last", "parameter", "most in", "share there", "of its own")
     for dimension, mass in zip(result.dimensions, result.proposal.masses, strict=True):
