@@ -43,7 +43,8 @@ def resolve(id_or_path: str | Path) -> Path:
     if path.is_dir():
         raise RequestError(f"{text}: expected a scenario file, found a directory")
     close = difflib.get_close_matches(path.stem, list(files), 1, 0.5)
-    hint = f"; did you mean {close[0]}?" if close else f"; known ids: {', '.join(files)}"
+    known = f"; `alpamayo scenario list` shows the {len(files)} ids of the library"
+    hint = f"; did you mean {close[0]}?" if close else known
     raise RequestError(f"{text}: no such scenario or file{hint}")
 
 
