@@ -94,12 +94,32 @@ def gather(w: Any, a: Any, maps: Any, bodies: Any) -> None:
         for r in range(k):
             bodies.order[r] = r
     _sort(bodies)
-    fastest, longest = 0.0, 0.0
+    longest = 0.0
     for j in range(k):
-        fastest = max(fastest, bodies.rows[j, SPEED])
         longest = max(longest, bodies.rows[j, LENGTH] + bodies.rows[j, WIDTH])
-    bodies.most[0] = fastest
     bodies.most[1] = longest
+    _note_fastest(bodies)
+
+
+@kernel
+def note_speeds(a: Any, bodies: Any) -> None:
+    """What ``gather`` would change if nothing but speeds had changed since."""
+    for k in range(1, bodies.count[0]):
+        bodies.rows[k, SPEED] = _speed(a[bodies.slot[k]])
+    _note_fastest(bodies)
+
+
+@kernel
+def _note_fastest(bodies: Any) -> None:
+    fastest = 0.0
+    for j in range(bodies.count[0]):
+        fastest = max(fastest, bodies.rows[j, SPEED])
+    bodies.most[0] = fastest
+
+
+@kernel
+def _speed(actor: Any) -> float:
+    return math.sqrt(actor.v * actor.v + actor.vd * actor.vd)
 
 
 @kernel
@@ -156,7 +176,7 @@ def put(w: Any, a: Any, i: int, k: int, maps: Any, bodies: Any) -> None:
     row[D] = a[i].d
     row[GOAL_D] = a[i].shift_to if is_shifting(a[i]) else a[i].d
     row[TURN] = a[i].turn
-    row[SPEED] = math.sqrt(a[i].v * a[i].v + a[i].vd * a[i].vd)
+    row[SPEED] = _speed(a[i])
     row[LENGTH] = a[i].length
     row[WIDTH] = a[i].width
     across = abs(math.sin(a[i].turn)) if a[i].turn != 0.0 else 0.0

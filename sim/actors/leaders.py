@@ -125,10 +125,13 @@ def _pressing(
             pair = lookup.pair(maps, w.map_id, path, theirs)
             if pair < 0 or maps.pairs[pair].apart_m >= rows[j, SPREAD] + own:
                 continue
-            gap = _gap_at_join(k, link, j, maps.pairs[pair], bodies)
+            gap, early = _gap_at_join(w, k, link, j, maps.pairs[pair], maps, bodies)
             if not math.isinf(gap):
                 closing = me.v - rows[j, SPEED]
-                best = max(best, interaction(me.v, gap, closing, me.headway, me.min_gap, scale))
+                joining = interaction(me.v, gap, closing, me.headway, me.min_gap, scale)
+                if early:
+                    joining = min(joining, 1.0 + me.comfort_brake / me.max_accel)
+                best = max(best, joining)
         s, d, turn = in_frame(maps, w.map_id, path, theirs, rows[j, S], rows[j, D])
         ahead = bodies.starts[k, link] + s - me.s
         if ahead <= 0.0:
@@ -154,20 +157,28 @@ def _pressing(
 
 
 @kernel
-def _gap_at_join(k: int, link: int, j: int, pair: Any, bodies: Any) -> float:
+def _gap_at_join(
+    w: Any, k: int, link: int, j: int, pair: Any, maps: Any, bodies: Any
+) -> tuple[float, bool]:
     """Gap to row ``j`` where its lane joins lane ``link`` of the way of row ``k`` a little ahead:
     both measured to the place where they join, before they are in each other's way (inf: it does
-    not join there, is not nearer, or waits or may still wait before it)."""
+    not join there, is not nearer, or waits or may still wait before it); and whether there is time
+    to make room comfortably, as one does for somebody on a ramp, who cannot wait."""
     rows = bodies.rows
     if math.isinf(pair.meet_s_p) or not math.isinf(pair.cross_s):
-        return math.inf
+        return math.inf, False
     if rows[j, SPEED] < JOINING_MPS:
-        return math.inf
+        return math.inf, False
     to_go = bodies.starts[k, link] + pair.meet_s_p - rows[k, S]
     their_to_go = pair.meet_s_q - rows[j, S]
-    if to_go > JOIN_LOOK_M or not 0.0 < their_to_go < min(to_go, JOIN_LEFT_M):
-        return math.inf
-    return to_go - their_to_go - 0.5 * (rows[k, LENGTH] + rows[j, LENGTH])
+    if not 0.0 < their_to_go < to_go:
+        return math.inf, False
+    early = their_to_go >= JOIN_LEFT_M
+    if to_go > JOIN_LOOK_M or early:
+        lane = maps.lanes[lookup.lane(maps, w.map_id, bodies.way[j, 0])]
+        if to_go > MERGE_LOOK_M or math.isinf(lane.merge_s):
+            return math.inf, False
+    return to_go - their_to_go - 0.5 * (rows[k, LENGTH] + rows[j, LENGTH]), early
 
 
 @kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sim import signals
-from sim.actors.bodies import gather
+from sim.actors.bodies import gather, note_speeds
 from sim.actors.traffic import wish
 from sim.kernels import kernel
 from sim.state import IDM
@@ -21,8 +21,8 @@ def calm(worlds: Any, actors: Any, row: int, first: int, maps: Any, bodies: Any)
     line or a bend. ``bodies`` is scratch."""
     w, a = worlds[row], actors[row]
     shown_a, shown_b = signals.shown(w, 0.0)
+    gather(w, a, maps, bodies)
     for _ in range(ROUNDS):
-        gather(w, a, maps, bodies)
         slowed = 0
         for k in range(1, bodies.count[0]):
             i = bodies.slot[k]
@@ -33,3 +33,4 @@ def calm(worlds: Any, actors: Any, row: int, first: int, maps: Any, bodies: Any)
                 slowed += 1
         if slowed == 0:
             return
+        note_speeds(a, bodies)

@@ -24,6 +24,7 @@ HAS_STOP, GIVES_WAY, HAS_MERGE, HAS_END, HAS_TURN = 1, 2, 4, 8, 16
 ANY_LANE = -1  # the set of all lanes, and what stands for a path that is in no set
 
 ON_M, ON_RAD = 1.5, 0.5  # closer than this, one lane lies on another
+STRIDE_M = 4.0  # on each other for less than this does not count
 CROSSING_LOOK_M = 60.0  # crossings farther behind the line belong to another junction
 LANE_SLACK_M = 2.0  # lanes are known this far before their start
 # Lanes that keep at least this distance all along are not near each other: a body that reaches
@@ -60,10 +61,18 @@ def _meeting(maps: Any, map_id: int, p: int, q: int) -> tuple[float, float]:
     if not (math.isinf(on_p) or math.isinf(on_q)):
         return on_p, on_q
     lane = maps.lanes[lookup.lane(maps, map_id, q)]
-    apart = 0.0 if math.isinf(lane.stop_s) else lane.stop_s
-    together = min(apart + CROSSING_LOOK_M, lane.length_m)
-    if _is_on(maps, map_id, p, q, apart) or not _is_on(maps, map_id, p, q, together):
+    apart, end = 0.0, lane.length_m
+    if not math.isinf(lane.stop_s):
+        apart, end = lane.stop_s, min(lane.stop_s + CROSSING_LOOK_M, lane.length_m)
+    if _is_on(maps, map_id, p, q, apart):
         return math.inf, math.inf
+    first = maps.pairs[pair].sample_first  # before that, q is not beside p
+    together = max(apart, first - 1.0)
+    while not _is_on(maps, map_id, p, q, together):
+        if together >= end:
+            return math.inf, math.inf
+        apart = together
+        together = min(together + STRIDE_M, end)
     while together - apart > 1.0:
         middle = 0.5 * (apart + together)
         if _is_on(maps, map_id, p, q, middle):

@@ -84,6 +84,31 @@ def test_who_enters_a_roundabout_lets_the_circle_go_first() -> None:
     assert len(entered) == 2 and entered[1] > entered[0] + 1.0
 
 
+def test_who_has_waited_long_still_lets_the_circle_go_first() -> None:
+    stage = Stage(RoadSpec(kind="roundabout", lanes=1, oncoming_lanes=1), 2)
+    waits = stage.add("south_west", 124.9, 0.0, waited_s=30.0)
+    comes = stage.add("west_east", 143.0, 5.9, desired=6.0)  # the place is 13 m on
+    while stage.a["s"][comes] < 156.0:
+        stage.run(0.1)
+        assert not overlaps(stage)
+        assert stage.a["s"][waits] < 127.0 and stage.a["v"][comes] > 5.0
+    stage.run(4.0)
+    assert stage.a["s"][waits] > 130.0 and not overlaps(stage)
+
+
+@pytest.mark.parametrize("ahead_m", [2.0, 7.0])
+def test_traffic_makes_room_for_who_comes_down_a_ramp(ahead_m: float) -> None:
+    stage = Stage(RoadSpec(kind="merge", lanes=1), 2)
+    stays = stage.add("lane0", 150.0, 12.0)
+    truck = stage.add("ramp", 150.0 + ahead_m, 12.0, kind="truck")
+    hardest = 0.0
+    for _ in range(60):
+        stage.run(0.1)
+        hardest = min(hardest, float(stage.a["actor_accel"][stays]))
+        assert not overlaps(stage)
+    assert -4.0 < hardest < -0.5 and stage.a["s"][truck] > stage.a["s"][stays] + 8.0
+
+
 def test_at_dark_signals_everybody_stops_and_goes_in_turn() -> None:
     stage = Stage(JUNCTION, 4)
     stage.w["has_signals"], stage.shown = True, (DARK, DARK)

@@ -75,13 +75,28 @@ def test_lanes_meet_at_one_place(name):
         s, d = ATLAS.locate(number, p, x, y)
         assert abs(d) < 1.6
         assert abs(s - pairs["meet_s_p"][n]) < 6.0
-    assert (len(meets) > 0) == (name not in ("straight", "merge", "lane_drop"))
+    assert (len(meets) > 0) == (name != "straight")
     # ways that cross meet for both of them
     both = {(int(p), int(q)) for p, q in road.pair_paths[meets]}
     crossing = np.flatnonzero(np.isfinite(pairs["cross_s"]))
     for p, q in road.pair_paths[crossing]:
         if (q, p) in {(int(a), int(b)) for a, b in road.pair_paths[crossing]}:
             assert (p, q) in both and (q, p) in both
+
+
+@pytest.mark.parametrize(
+    ("name", "stays", "comes", "where"),
+    [
+        ("merge", "lane0", "ramp", (180.0, 208.0)),  # on the line before it has joined it
+        ("roundabout", "south_west", "west_east", (150.0, 160.0)),  # a quarter of the circle on
+        ("t_junction", "south_east", "west_east", (130.0, 140.0)),  # far from where it begins
+    ],
+)
+def test_a_lane_meets_another_however_long_it_drives_before(name, stays, comes, where):
+    _, road, _, pairs = stored(name)
+    wanted = (road.index[stays], road.index[comes])
+    row = [tuple(paths) for paths in road.pair_paths].index(wanted)
+    assert where[0] < pairs["meet_s_q"][row] < where[1]
 
 
 def test_features_say_what_there_is_on_a_lane():
