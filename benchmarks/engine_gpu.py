@@ -35,6 +35,7 @@ from policies.vlm.engine.ops import TorchOps, TritonOps, tune
 from policies.vlm.model import NLDModel
 from policies.vlm.prompt import image_block
 from policies.vlm.schedule import DecodeConfig
+from policies.vlm.speed import random_model
 from policies.vlm.text import KVCache
 
 CAMERAS, HEIGHT_PX, WIDTH_PX = 3, 252, 448
@@ -167,27 +168,6 @@ def ceilings(bench: Bench) -> dict[str, Any]:
     }
     bench.table.append(("ceilings", " ".join(f"{k} {v:.2f}" for k, v in found.items())))
     return found
-
-
-def build(config: VLMConfig, device: torch.device, dtype: torch.dtype) -> NLDModel:
-    """Random weights made on the device: unit-variance signals stay finite through all layers."""
-    with torch.device("meta"):
-        model = NLDModel(config)
-    model = model.to(dtype).to_empty(device=device)
-    generator = torch.Generator(device).manual_seed(0)
-    depth = math.sqrt(2 * config.num_hidden_layers)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.dim() == 1:
-                parameter.uniform_(0.8, 1.2, generator=generator)
-                continue
-            scale = parameter[0].numel() ** -0.5
-            if name.endswith(("o_proj.weight", "down_proj.weight")):
-                scale /= depth
-            if name.endswith("embed_tokens.weight"):
-                scale = 1.0
-            parameter.normal_(0.0, scale, generator=generator)
-    return model.eval()
 
 
 def prompt(config: VLMConfig, rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -583,7 +563,7 @@ def main() -> int:
         "plan_tokens": PLAN_TOKENS,
     }
     bench.section("ceilings", lambda: ceilings(bench))
-    model = build(config, device, bench.dtype)
+    model = random_model(config, str(device), bench.dtype)
     ops = TritonOps() if cuda else TorchOps()
     engine = Engine(model, EngineConfig(max_prefix=1024 if cuda else 640), ops=ops)
     bench.section("check", lambda: check(bench, engine, model))

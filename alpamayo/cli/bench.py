@@ -157,11 +157,13 @@ def _sized(args: argparse.Namespace, config: Any) -> Any:
         raise RequestError(f"--size: {error}") from None
     from policies.vlm.int8 import to_int8
     from policies.vlm.policy import usable_device
-    from policies.vlm.speed import random_model
+    from policies.vlm.speed import DTYPES, random_model
 
     sim = config.sim
     model = random_model(
-        size.with_plan(sim.plan_steps, sim.plan_step_s), usable_device(args.device), args.dtype
+        size.with_plan(sim.plan_steps, sim.plan_step_s),
+        usable_device(args.device),
+        DTYPES[args.dtype],
     )
     return to_int8(model) if config.policy.weights == "int8" else model
 

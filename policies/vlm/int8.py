@@ -1,12 +1,14 @@
 """Weights as int8 with one scale per row, for inference: a quarter of the bytes of float32.
 
-The products are torch's own (``_weight_int8pack_mm``): activations and sums keep their dtype.
-Norms, embeddings, the head and the image input stay as they are.
+Activations and sums keep their dtype. In bfloat16 the products are torch's own
+(``_weight_int8pack_mm``); its float32 kernel is a plain loop, so there the weights are widened for
+each product. Norms, embeddings, the head and the image input stay as they are.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from policies.vlm.layers import Attention, GatedMLP
@@ -33,6 +35,9 @@ class Int8Linear(nn.Module):
         self.scale = nn.Parameter(scale, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.scale.dtype == torch.float32:
+            x = x.to(torch.float32)
+            return F.linear(x, self.weight.to(torch.float32)).mul_(self.scale)
         rows = x.reshape(-1, x.shape[-1]).to(self.scale.dtype)
         return torch._weight_int8pack_mm(rows, self.weight, self.scale).view(*x.shape[:-1], -1)
 

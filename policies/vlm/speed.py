@@ -6,6 +6,7 @@ them; their ratio to autoregression is the median of the ratios within a repetit
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +21,10 @@ from alpamayo import streams
 from alpamayo.types import ObservationBatch, RequestError
 from policies.vlm.config import VLMConfig
 from policies.vlm.decode import Decoded, decode_plan
+from policies.vlm.engine import Engine
 from policies.vlm.model import NLDModel
 from policies.vlm.policy import VLMPolicy
+from policies.vlm.prompt import Prompt
 from policies.vlm.schedule import CAUSAL_MODES, DecodeConfig
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -54,9 +57,9 @@ def ways(base: DecodeConfig, length: int, rounds: Sequence[int]) -> list[Way]:
 # --------------------------------------------------------------------------------------
 # Weights
 # --------------------------------------------------------------------------------------
-def random_model(config: VLMConfig, device: str, dtype_name: str) -> NLDModel:
-    """True shapes with random weights, made where they are used."""
-    dtype = DTYPES[dtype_name]
+def random_model(config: VLMConfig, device: str, dtype: torch.dtype) -> NLDModel:
+    """True shapes with random weights, made where they are used: signals of unit variance stay
+    finite through all layers."""
     with torch.device("meta"):
         model = NLDModel(config)
     wanted = sum(p.numel() for p in model.parameters()) * dtype.itemsize
@@ -68,13 +71,18 @@ def random_model(config: VLMConfig, device: str, dtype_name: str) -> NLDModel:
         )
     model = model.to(dtype).to_empty(device=device)
     generator = torch.Generator(device).manual_seed(0)
+    depth = math.sqrt(2 * config.num_hidden_layers)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.dim() == 1:
-                parameter.fill_(1.0)
-            else:
-                std = min(config.initializer_range, parameter[0].numel() ** -0.5)
-                parameter.normal_(std=std, generator=generator)
+                parameter.uniform_(0.8, 1.2, generator=generator)
+                continue
+            scale = parameter[0].numel() ** -0.5
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                scale /= depth
+            if name.endswith("embed_tokens.weight"):
+                scale = 1.0
+            parameter.normal_(0.0, scale, generator=generator)
     return model.eval()
 
 
@@ -232,8 +240,12 @@ def _parts(
     clocks: Clocks,
     device: str,
 ) -> tuple[Decoded, int]:
-    """Vision (every image, none from the cache), prefill and rounds, one after the other."""
+    """Vision (every image, none from the cache), prefill and rounds, one after the other (in a
+    plan the first round of diffusion rides along with the prefill). The engine's prefill has the
+    images in it."""
     prompt = policy.encoder(observation)
+    if policy.engine is not None:
+        return _engine_parts(policy, policy.engine, prompt, keys, clocks, device)
     ids, frames = prompt.ids.to(device), prompt.frames.to(device)
     features: Tensor | None = None
     if frames.shape[1]:
@@ -253,6 +265,26 @@ def _parts(
     )
     clocks.add(f"decode {policy.name}", seconds)
     return made, ids.shape[1]
+
+
+def _engine_parts(
+    policy: VLMPolicy,
+    engine: Engine,
+    prompt: Prompt,
+    keys: np.ndarray,
+    clocks: Clocks,
+    device: str,
+) -> tuple[Decoded, int]:
+    batch, count = prompt.ids.shape
+    seconds, _ = _seconds(lambda: engine.prefill(prompt.ids, prompt.frames), device)
+    clocks.add("prefill", seconds)
+    uniforms = policy._uniforms(keys)
+    seconds, made = _seconds(
+        lambda: engine.decode(batch, count, policy.decode, policy.spec.tokens, uniforms), device
+    )
+    clocks.add(f"decode {policy.name}", seconds)
+    # The engine overwrites what it returns.
+    return replace(made, rounds=made.rounds.clone(), forwards=made.forwards.clone()), count
 
 
 def _row(

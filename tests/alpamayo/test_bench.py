@@ -244,7 +244,7 @@ def test_the_floor_of_a_forward_is_its_bytes_or_its_products() -> None:
         (["--images", "1x0x28"], "--images 1x0x28: expected 1 or more images of 1..4096"),
         (["--batch", "0"], "--batch 0: expected numbers of 1 to 4096"),
         (["--rounds", "17"], "--rounds 17: expected 1 to the 16 tokens of a plan"),
-        (["--size", "tiny", "--random-weights", "--device", "tpu"], "--device tpu: expected cpu"),
+        (["--size", "tiny", "--random-weights", "--device", "tpu"], "device tpu: expected cpu"),
     ],
     ids=" ".join,
 )
