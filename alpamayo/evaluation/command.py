@@ -220,6 +220,9 @@ def describe_decoding(decode: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{k} = {v}" for k, v in decode.items())
     if decode.get("mode") == "ar":
         how = "Autoregressive: one action token at a time"
+    elif decode.get("mode") == "self_speculation":
+        block = decode.get("block_size")
+        how = f"Self-speculation: {block} action tokens drafted at once, verified autoregressively"
     elif decode.get("mode") == "threshold":
         how = f"Block diffusion: each round commits the tokens surer than {decode.get('threshold')}"
     else:

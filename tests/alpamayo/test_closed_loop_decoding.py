@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from alpamayo.config import decode_options, load_config
+from alpamayo.evaluation.command import describe_decoding
 from alpamayo.evaluation.runner import EpisodeLog, run_episodes
 from alpamayo.paths import resolve_policy
 from policies.registry import load_policy
@@ -41,3 +42,20 @@ def test_what_drives_while_the_planner_computes_is_given_to_it(mode: str) -> Non
         assert log.actions[0] == pytest.approx(block[0])
         assert log.actions[1:, :-1] == pytest.approx(block[1:, 1:])
         assert log.actions[1:, -1] == pytest.approx(block[1:, -1])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "Block diffusion: the action block is committed in 2 fixed rounds; sample"),
+        (["policy.decode.mode=ar"], "Autoregressive: one action token at a time; sample"),
+        (
+            ["policy.decode.mode=self_speculation", "policy.decode.block_size=8"],
+            "Self-speculation: 8 action tokens drafted at once, verified autoregressively; sample",
+        ),
+    ],
+)
+def test_a_report_says_how_plans_were_decoded(words: list[str], sentence: str) -> None:
+    config = load_config("eval", None, words)
+    told = describe_decoding(decode_options(config.policy.decode, config.sim))
+    assert told.startswith(sentence)
