@@ -78,12 +78,14 @@ class PolicyConfig:
     """``init``: a checkpoint directory, or ``shipped`` for the weights that come along.
 
     ``device``: where `eval` and `bench` run it; on ``cuda`` by the captured engine. ``weights``:
-    ``int8`` has a quarter of the bytes, for inference only.
+    ``int8`` has a quarter of the bytes, for inference only. ``adapter``: the directory of a LoRA
+    adapter that drafts for ``self_speculation``; empty = none.
     """
 
     init: str = "shipped"
     device: Literal["cpu", "cuda"] = "cpu"
     weights: Literal["full", "int8"] = "full"
+    adapter: str = ""
     decode: DecodeConfig = field(default_factory=DecodeConfig)
 
 
@@ -436,9 +438,9 @@ def _branching_relations(rollout: RolloutConfig) -> Iterator[tuple[tuple[str, ..
 def _training_relations(config: RunConfig) -> Iterator[tuple[tuple[str, ...], str]]:
     """Settings of the policy that only evaluation knows."""
     decode = config.policy.decode
-    for key, wanted in (("device", "cpu"), ("weights", "full")):
+    for key, wanted in (("device", "cpu"), ("weights", "full"), ("adapter", "")):
         if getattr(config.policy, key) != wanted:
-            yield (f"policy.{key}",), f"expected {wanted} while training"
+            yield (f"policy.{key}",), f"expected {wanted or 'none'} while training"
     if decode.frozen != "none" or decode.think_every:
         key = "frozen" if decode.frozen != "none" else "think_every"
         wanted = "none" if key == "frozen" else "0"
@@ -484,5 +486,5 @@ def expected_latency_s(sim: SimConfig) -> float:
 
 def policy_options(policy: PolicyConfig, sim: SimConfig) -> dict[str, Any]:
     """Everything that ``policies.registry.load_policy`` takes besides the policy's name."""
-    place = {"device": policy.device, "weights": policy.weights}
+    place = {"device": policy.device, "weights": policy.weights, "adapter": policy.adapter}
     return {**decode_options(policy.decode, sim), **place}

@@ -11,11 +11,16 @@ NAMED_POLICIES = ("expert", "idle", "constant_speed")
 
 
 def load_policy(
-    spec: str | Path, *, device: str = "cpu", weights: str = "full", **decode_options: Any
+    spec: str | Path,
+    *,
+    device: str = "cpu",
+    weights: str = "full",
+    adapter: str = "",
+    **decode_options: Any,
 ) -> Policy:
     """The policy called ``spec``; ``decode_options`` are fields of
-    ``policies.vlm.schedule.DecodeConfig``, ``device`` and ``weights`` as in
-    ``alpamayo.config.PolicyConfig`` (a policy that is no network has neither).
+    ``policies.vlm.schedule.DecodeConfig``, ``device``, ``weights`` and ``adapter`` as in
+    ``alpamayo.config.PolicyConfig`` (a policy that is no network has none of them).
 
     Imports stay inside, so that naming an expert never loads torch.
     """
@@ -45,7 +50,7 @@ def load_policy(
         )
     from policies.vlm.policy import load_network
 
-    return load_network(directory, device, weights, **decode_options)
+    return load_network(directory, device, weights, adapter, **decode_options)
 
 
 def check_rig(policy: Policy, rig: Any) -> None:

@@ -25,6 +25,7 @@ from alpamayo.types import (
     PrivilegedView,
     RequestError,
 )
+from policies.vlm.adapter import LoraAdapter, load_adapter
 from policies.vlm.chat import ChatPromptEncoder
 from policies.vlm.checkpoint import from_pretrained
 from policies.vlm.config import KINDS, MASK_ID
@@ -61,9 +62,11 @@ class VLMPolicy:
         name: str = "vlm",
         record_rounds: bool = False,
         engine: bool | None = None,
+        adapter: LoraAdapter | None = None,
         **options: Any,
     ) -> None:
-        """``options`` are fields of ``DecodeConfig``, instead of ``decode``."""
+        """``options`` are fields of ``DecodeConfig``, instead of ``decode``; ``adapter`` drafts for
+        ``self_speculation``."""
         self.model = model.eval()
         self.decode = decode_config(options) if decode is None else decode
         self.name = name
@@ -89,7 +92,8 @@ class VLMPolicy:
         self.needs_memory = bool(self.frozen_steps or self.decode.think_every)
         use_engine = self._device.type == "cuda" and not is_int8(model)
         use_engine = use_engine if engine is None else engine
-        self.engine = Engine(model) if use_engine else None
+        self.engine = Engine(model, adapter=adapter) if use_engine else None
+        self.adapter = adapter
 
     def plan(
         self,
@@ -210,6 +214,7 @@ class VLMPolicy:
                 self.decode,
                 uniforms=uniforms,
                 frozen=frozen,
+                adapter=self.adapter,
                 record=self.record_rounds,
                 first=first,
             )
@@ -250,6 +255,7 @@ class VLMPolicy:
                 decode,
                 uniforms=self._uniforms(noise_keys),
                 frozen=frozen,
+                adapter=self.adapter,
                 record=self.record_rounds,
             )
         for row, (words, many) in enumerate(zip(ids.tolist(), counts.tolist(), strict=True)):
@@ -305,10 +311,15 @@ def usable_device(name: str) -> str:
 
 
 def load_network(
-    directory: Path, device: str = "cpu", weights: str = "full", **options: Any
+    directory: Path,
+    device: str = "cpu",
+    weights: str = "full",
+    adapter: str = "",
+    **options: Any,
 ) -> VLMPolicy:
     """The policy in a checkpoint ``directory``, on ``device``; ``options`` as of ``VLMPolicy``. A
-    GPU holds the weights in the dtype that decodes; ``weights = int8``: see ``int8``."""
+    GPU holds the weights in the dtype that decodes; ``weights = int8``: see ``int8``. ``adapter``:
+    the directory of one that drafts."""
     if weights not in WEIGHTS:
         raise RequestError(f"policy.weights: expected {', '.join(WEIGHTS)}, got {weights!r}")
     usable_device(device)
@@ -316,7 +327,10 @@ def load_network(
     dtype = torch.bfloat16 if half else torch.float32
     model = from_pretrained(directory, device=device, dtype=dtype)
     model = to_int8(model) if weights == "int8" else model
-    return VLMPolicy(model, name=directory.name, **options)
+    drafts = None
+    if adapter:
+        drafts = load_adapter(adapter, model.config, model.diffusion_head.weight)
+    return VLMPolicy(model, name=directory.name, adapter=drafts, **options)
 
 
 def _take(memory: PlanMemory | None, rows: IntArray) -> PlanMemory | None:

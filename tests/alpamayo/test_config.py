@@ -245,6 +245,7 @@ def test_every_way_of_decoding_can_be_asked_for(mode: str) -> None:
         ("train", ["policy.decode.frozen=latency"], "expected none while training"),
         ("train", ["policy.decode.think_every=2"], "expected 0 while training"),
         ("train", ["policy.weights=int8"], "expected full while training"),
+        ("train", ["policy.adapter=there"], "expected none while training"),
         ("eval", ["policy.weights=int3"], "expected full or int8"),
     ],
 )

@@ -18,6 +18,7 @@ from policies.base import check_plan
 from policies.registry import load_policy
 from policies.vlm import VLMConfig
 from policies.vlm.action_tokens import ActionTokenizer
+from policies.vlm.adapter import new_adapter, save_adapter
 from policies.vlm.checkpoint import from_pretrained, save_pretrained
 from policies.vlm.config import MASK_ID, PromptConfig
 from policies.vlm.model import NLDModel
@@ -191,6 +192,23 @@ def test_the_engine_plans_what_the_plain_network_plans(options: dict) -> None:
     fast = VLMPolicy(toy_model(), engine=True, **options).plan(seen, noise_keys=keys(3))
     assert np.array_equal(fast.trace.tokens, plain.trace.tokens)
     assert np.allclose(fast.trace.log_prob, plain.trace.log_prob, atol=1e-4)
+
+
+def test_an_adapter_drafts_and_changes_no_plan(model: NLDModel, tmp_path: Path) -> None:
+    """Plans are the verifier's; how many forwards they take is the drafter's doing."""
+    save_pretrained(model, tmp_path / "model")
+    adapter = new_adapter(model.config, 2, model.diffusion_head.weight)
+    for up in adapter.up:
+        torch.nn.init.normal_(up, std=1.0, generator=torch.Generator().manual_seed(0))
+    save_adapter(adapter, tmp_path / "adapter")
+    options = {"mode": "self_speculation", "block_size": 4}
+    drafts = load_policy(tmp_path / "model", adapter=str(tmp_path / "adapter"), **options)
+    assert drafts.adapter is not None
+    seen = observation(32)
+    plain = load_policy(tmp_path / "model", **options).plan(seen, noise_keys=keys(32)).trace
+    other = drafts.plan(seen, noise_keys=keys(32)).trace
+    assert np.array_equal(plain.tokens, other.tokens)
+    assert not np.array_equal(plain.rounds, other.rounds)
 
 
 def test_another_key_gives_another_plan(model: NLDModel) -> None:
