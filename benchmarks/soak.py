@@ -36,6 +36,7 @@ from alpamayo.types import (
     TrafficSpec,
     Weather,
 )
+from scenarios.splits import SEEDS, Split
 from sim.config import RigConfig, SimConfig
 from sim.env import DrivingVectorEnv
 from sim.rewards import reward_terms, total_reward
@@ -49,6 +50,7 @@ CHECK_EVERY = 50  # batch steps between looks at the whole state and the memory
 WARM_UP_SHARE = 0.25  # memory may grow until this share of the way: caches fill
 GENTLE_DECISIONS, GENTLE_SHARE = 60, (0.2, 0.01)
 ACTION_STREAM = 900
+EVERYTHING: Split = "test"  # the split that holds every family
 PICTURE_EVERY = 5  # decisions between images that go into the hash
 
 
@@ -87,7 +89,7 @@ def busy_scenarios() -> list[str | Scenario]:
         road = _road(kind)
         made.append(
             Scenario(
-                f"soak_{kind}", "soak", True, seed, road, EgoSpec(path=_lane(road), s_m=15.0),
+                f"soak_{kind}", "soak", True, SEEDS[EVERYTHING].start + seed, road, EgoSpec(path=_lane(road), s_m=15.0),
                 signals=SignalPlan() if kind == "junction" else None,
                 weather=Weather(fog_m=80.0, rain=0.5, friction=0.6) if seed % 2 else Weather(),
                 faults=(Fault("speed_noise", amount=0.3), Fault("latency", amount=0.1)),
@@ -176,11 +178,13 @@ def soak(hours: float, worlds: int, seed: int, max_growth_mb: float) -> dict[str
     """Drive ``hours`` in all; every sixteenth stretch with a camera."""
     rng, watch, started = np.random.default_rng(seed), Watch(), time.process_time()
     scenarios = busy_scenarios()
-    blind = DrivingVectorEnv(worlds, scenarios, rig=None, invalid="brake")
-    seeing = DrivingVectorEnv(CAMERA_WORLDS, scenarios, rig=SMALL_RIG, invalid="brake")
+    blind = DrivingVectorEnv(worlds, scenarios, rig=None, invalid="brake", split=EVERYTHING)
+    seeing = DrivingVectorEnv(
+        CAMERA_WORLDS, scenarios, rig=SMALL_RIG, invalid="brake", split=EVERYTHING
+    )
     sources = [(envs, actions(envs, rng)) for envs in (blind, seeing)]
     for envs, _ in sources:
-        envs.reset(seed=seed)
+        envs.reset(seed=SEEDS[EVERYTHING].start + seed)
     try:
         for number in itertools.count():
             if watch.simulated_s >= 3600.0 * hours:

@@ -100,7 +100,7 @@ def _print_document(document: ScenarioDocument, scenario: Scenario) -> None:
             console.print(f"{label}: {', '.join(words)}", markup=False, style="dim")
     road = ", ".join(f"{k} {as_text(v)}" for k, v in vars(scenario.road).items() if v != "")
     console.print(f"\nroad: {road}", markup=False)
-    said = {k: v for k, v in vars(scenario.ego).items() if v not in ((), False)}
+    said = {k: v for k, v in vars(scenario.ego).items() if v != () and v is not False}
     ego = ", ".join(f"{k} {as_text(v)}" for k, v in said.items())
     console.print(f"ego: {ego}", markup=False)
     for name in ("signals", "traffic", "weather"):
