@@ -89,7 +89,8 @@ def busy_scenarios() -> list[str | Scenario]:
         road = _road(kind)
         made.append(
             Scenario(
-                f"soak_{kind}", "soak", True, SEEDS[EVERYTHING].start + seed, road, EgoSpec(path=_lane(road), s_m=15.0),
+                f"soak_{kind}", "soak", True, SEEDS[EVERYTHING].start + seed, road,
+                EgoSpec(path=_lane(road), s_m=15.0),
                 signals=SignalPlan() if kind == "junction" else None,
                 weather=Weather(fog_m=80.0, rain=0.5, friction=0.6) if seed % 2 else Weather(),
                 faults=(Fault("speed_noise", amount=0.3), Fault("latency", amount=0.1)),
