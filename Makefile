@@ -30,7 +30,7 @@ demo: $(VENV)/.stamp-run
 	$(BIN)/alpamayo demo $(ARGS)
 
 test: $(VENV)/.stamp-dev
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(ARGS)
 
 check: lint
 	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)

@@ -25,7 +25,7 @@ from alpamayo.rollout.ray_session import descendants, end_processes
 from tests.alpamayo.small_run import save_small_policy
 
 ITERATIONS = 4
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def free_ports(count: int) -> list[int]:
