@@ -8,6 +8,7 @@ import pytest
 from alpamayo.types import (
     Action,
     ActorSpec,
+    DriverSpec,
     EgoSpec,
     EventSpec,
     RequestError,
@@ -71,6 +72,53 @@ def test_a_platoon_settles_at_the_equilibrium_gap(scenario, blind) -> None:
     gap = state.s[0, 0] - state.s[0, 1] - 4.6
     assert gap == pytest.approx((2.0 + 8.0 * 1.5) / np.sqrt(1 - (8.0 / 15.0) ** 4), abs=0.02)
     assert state.v[0, 1] == pytest.approx(8.0, abs=0.01)
+
+
+@pytest.mark.parametrize(("headway_s", "max_accel"), [(2.0, 2.0), (0.5, 0.5)])
+def test_a_platoon_damps_or_amplifies_a_dip_as_the_criterion_says(
+    headway_s: float, max_accel: float, scenario, blind
+) -> None:
+    """String stability: v_e'(s) <= (a_l - a_v) / 2 (Treiber and Kesting, Traffic Flow Dynamics,
+    2013, section 15.4), with the derivatives of the acceleration by gap, own and leader's speed."""
+    speed, desired, cars, scale = 10.0, 20.0, 9, brake_scale(max_accel, 2.0)
+    gap = (2.0 + speed * headway_s) / np.sqrt(1 - (speed / desired) ** 4)
+
+    def accel(s: float, v: float, lead: float) -> float:
+        return acceleration(
+            v, desired, interaction(v, s, v - lead, headway_s, 2.0, scale), max_accel
+        )
+
+    step = 1e-4
+    by_gap, by_own, by_lead = (
+        (accel(*(np.array([gap, speed, speed]) + d)) - accel(*(np.array([gap, speed, speed]) - d)))
+        / (2 * step)
+        for d in step * np.eye(3)
+    )
+    stable = -by_gap / (by_own + by_lead) <= 0.5 * (by_lead - by_own)
+
+    driver = DriverSpec(headway_s, max_accel_mps2=max_accel, comfort_brake_mps2=2.0)
+    platoon = [
+        car(f"c{n}", "lane0", 400.0 - n * (gap + 4.6), speed, desired_speed_mps=desired,
+            driver=replace(driver, changes_lanes=False))
+        for n in range(1, cars)
+    ]  # fmt: skip
+    lead = car("lead", "lane0", 400.0, speed, behaviour="scripted")
+    dip = (
+        # Slow: the criterion is that of long waves.
+        EventSpec("lead", Trigger("time", 2.0), (Action("speed", speed - 1.0, 0.1),)),
+        EventSpec("lead", Trigger("time", 12.0), (Action("speed", speed, 0.1),)),
+    )
+    road = RoadSpec(length_m=2500.0)
+    drive = scenario(lead, *platoon, events=dip, road=road, ego=FAR_EGO, duration_s=100.0)
+    worlds = WorldBatch([drive], blind)
+    lowest = np.full(cars, np.inf)
+    for _ in range(175):
+        run(worlds, 1)
+        lowest = np.minimum(lowest, worlds.state.v[0, :cars])
+    depth = speed - lowest[1:]
+    assert stable == (headway_s > 1.0), "one of each"
+    assert (np.diff(depth) < 0.0).all() == stable
+    assert (depth[-1] > depth[0]) == (not stable)
 
 
 def test_a_follower_stops_behind_a_stopped_car(scenario, blind) -> None:
