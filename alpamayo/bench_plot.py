@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
+from alpamayo.svg import BLUE, GRID, document, panel, text
 from alpamayo.types import RequestError
 
 PANEL_W, PANEL_H = 330, 250
 LEFT, RIGHT, TOP, BOTTOM = 56, 26, 44, 46
-INK, GRID, LINE, PAPER = "#222", "#e2e2e2", "#0b6bcb", "#fff"
 
 Points = Sequence[tuple[float, float]]
 
@@ -39,19 +38,10 @@ def plot_sweeps(result: Mapping[str, Any], file: Path) -> None:
         _panel(points("road_m", "us_per_env_step"), "Map size, 16 agents",
                "metres of road", "CPU-µs per env-step"),
     ]  # fmt: skip
-    width = PANEL_W * len(panels)
-    body = "\n".join(
-        f'<g transform="translate({i * PANEL_W},0)">{panel}</g>' for i, panel in enumerate(panels)
-    )
-    text = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{PANEL_H}" '
-        f'viewBox="0 0 {width} {PANEL_H}" font-family="Helvetica, Arial, sans-serif" '
-        f'font-size="11" fill="{INK}">\n<rect width="100%" height="100%" fill="{PAPER}"/>\n'
-        f"{body}\n</svg>\n"
-    )
+    body = "\n".join(panel(i * PANEL_W, 0, drawn) for i, drawn in enumerate(panels))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        file.write_text(document(PANEL_W * len(panels), PANEL_H, body), encoding="utf-8")
     except OSError as error:
         raise RequestError(f"--plot {file}: expected a writable place ({error.strerror})") from None
 
@@ -66,22 +56,22 @@ def _panel(points: Points, title: str, x_label: str, y_label: str) -> str:
         across = LEFT + share * (PANEL_W - LEFT - RIGHT)
         return across, PANEL_H - BOTTOM - y / top * (PANEL_H - TOP - BOTTOM)
 
-    parts = [_text(LEFT, 20, title, weight="bold", size=13)]
-    parts.append(_text(0.5 * (LEFT + PANEL_W - RIGHT), PANEL_H - 10, x_label, "middle"))
-    parts.append(_text(LEFT, 36, y_label, color="#666"))
+    parts = [text(LEFT, 20, title, weight="bold", size=13)]
+    parts.append(text(0.5 * (LEFT + PANEL_W - RIGHT), PANEL_H - 10, x_label, "middle"))
+    parts.append(text(LEFT, 36, y_label, color="#666"))
     for i in range(round(top / step) + 1):
         _, y = at(points[0][0], i * step)
         parts.append(
             f'<line x1="{LEFT}" y1="{y:.1f}" x2="{PANEL_W - RIGHT}" y2="{y:.1f}" stroke="{GRID}"/>'
         )
-        parts.append(_text(LEFT - 6, y + 4, f"{i * step:g}", "end"))
+        parts.append(text(LEFT - 6, y + 4, f"{i * step:g}", "end"))
     for x, _ in points:
-        parts.append(_text(at(x, 0.0)[0], PANEL_H - BOTTOM + 16, f"{x:,.0f}", "middle"))
+        parts.append(text(at(x, 0.0)[0], PANEL_H - BOTTOM + 16, f"{x:,.0f}", "middle"))
     line = " ".join("{:.1f},{:.1f}".format(*at(x, y)) for x, y in points)
-    parts.append(f'<polyline points="{line}" fill="none" stroke="{LINE}" stroke-width="2"/>')
+    parts.append(f'<polyline points="{line}" fill="none" stroke="{BLUE}" stroke-width="2"/>')
     for x, y in points:
         across, down = at(x, y)
-        parts.append(f'<circle cx="{across:.1f}" cy="{down:.1f}" r="3.5" fill="{LINE}"/>')
+        parts.append(f'<circle cx="{across:.1f}" cy="{down:.1f}" r="3.5" fill="{BLUE}"/>')
     return "\n".join(parts)
 
 
@@ -90,13 +80,3 @@ def _round_up(value: float) -> tuple[float, float]:
     exponent = 10.0 ** math.floor(math.log10(value / 6.0))
     step = next(m * exponent for m in (1.0, 2.0, 5.0, 10.0) if 6.0 * m * exponent >= value)
     return step * math.ceil(value / step), step
-
-
-def _text(
-    x: float, y: float, text: str, anchor: str = "start", color: str = INK,
-    weight: str = "normal", size: int = 11,
-) -> str:  # fmt: skip
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}" '
-        f'font-weight="{weight}" font-size="{size}">{escape(text)}</text>'
-    )

@@ -6,15 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
-from alpamayo.types import RequestError
+from alpamayo.replay.files import write_whole
+from alpamayo.svg import BLUE, GREY, GRID, ORANGE, document, panel, text
 
 SHARE, FAILURES = "curriculum/share_", "curriculum/failures_"
 COLUMNS, PANEL_W, PANEL_H = 4, 250, 128
 LEFT, RIGHT, TOP, BOTTOM, HEAD = 38, 14, 26, 20, 30
-INK, GREY, GRID, PAPER = "#222", "#767676", "#e2e2e2", "#fff"
-SHARE_COLOUR, FAILURE_COLOUR = "#0b6bcb", "#c2410c"
+SHARE_COLOUR, FAILURE_COLOUR = BLUE, ORANGE
 
 Points = Sequence[tuple[float, float]]
 
@@ -25,13 +24,7 @@ def write_plot(metrics_file: Path, file: Path) -> Path | None:
     names = sorted({k.removeprefix(SHARE) for row in rows for k in row if k.startswith(SHARE)})
     if not names:
         return None
-    try:
-        file.write_text(draw(rows, names), encoding="utf-8")
-    except OSError as error:
-        raise RequestError(
-            f"{file}: expected a writable run directory ({error.strerror})"
-        ) from None
-    return file
+    return write_whole(file, draw(rows, names))
 
 
 def draw(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
@@ -49,20 +42,15 @@ def draw(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
         failures = [
             (s, row.get(FAILURES + name) or 0.0) for s, row in zip(steps, rows, strict=True)
         ]
-        panels.append(f'<g transform="translate({x},{y})">{_panel(name, share, failures, top)}</g>')
+        panels.append(panel(x, y, _panel(name, share, failures, top)))
     legend = (
-        _text(LEFT, 18, f"share of the draws (full height {top:.1%})", SHARE_COLOUR)
-        + _text(LEFT + 290, 18, "failure rate as remembered (full height 100 %)", FAILURE_COLOUR)
-        + _text(width - RIGHT, 18, "over iterations", GREY, "end")
+        text(LEFT, 18, f"share of the draws (full height {top:.1%})", color=SHARE_COLOUR)
+        + text(
+            LEFT + 290, 18, "failure rate as remembered (full height 100 %)", color=FAILURE_COLOUR
+        )
+        + text(width - RIGHT, 18, "over iterations", "end", GREY)
     )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="Helvetica, Arial, sans-serif" '
-        f'font-size="11">\n<rect width="100%" height="100%" fill="{PAPER}"/>\n'
-        + legend
-        + "\n".join(panels)
-        + "\n</svg>\n"
-    )
+    return document(width, height, legend + "\n".join(panels))
 
 
 def _panel(title: str, share: Points, failures: Points, top: float) -> str:
@@ -74,22 +62,17 @@ def _panel(title: str, share: Points, failures: Points, top: float) -> str:
         across = LEFT + (x - first) / max(last - first, 1.0) * (right - LEFT)
         return f"{across:.1f},{bottom - y * (bottom - TOP):.1f}"
 
-    parts = [_text(LEFT, TOP - 8, title, INK)]
+    parts = [text(LEFT, TOP - 8, title)]
     for share_of in (0.0, 0.5, 1.0):
         y = bottom - share_of * (bottom - TOP)
         parts.append(f'<line x1="{LEFT}" y1="{y}" x2="{right}" y2="{y}" stroke="{GRID}"/>')
-    parts.append(_text(LEFT - 5, TOP + 4, f"{top:.0%}", SHARE_COLOUR, "end"))
-    parts.append(_text(LEFT - 5, bottom + 4, "0", GREY, "end"))
-    parts.append(_text(LEFT, bottom + 14, f"{first:g}", GREY))
-    parts.append(_text(right, bottom + 14, f"{last:g}", GREY, "end"))
+    parts.append(text(LEFT - 5, TOP + 4, f"{top:.0%}", "end", SHARE_COLOUR))
+    parts.append(text(LEFT - 5, bottom + 4, "0", "end", GREY))
+    parts.append(text(LEFT, bottom + 14, f"{first:g}", color=GREY))
+    parts.append(text(right, bottom + 14, f"{last:g}", "end", GREY))
     for points, colour in ((failures, FAILURE_COLOUR), (share, SHARE_COLOUR)):
         line = " ".join(at(x, y) for x, y in points)
         parts.append(
             f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
         )
     return "".join(parts)
-
-
-def _text(x: float, y: float, text: str, colour: str, anchor: str = "start") -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}"'
-    return f"<text {place}>{escape(text)}</text>"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import signal
 import threading
 import time
@@ -25,6 +24,7 @@ from alpamayo.config import RunConfig
 from alpamayo.curriculum_plot import write_plot
 from alpamayo.log import MetricsWriter, Progress
 from alpamayo.paths import resolve_policy
+from alpamayo.replay.files import write_whole
 from alpamayo.run_dir import RunDir
 from alpamayo.types import RequestError
 
@@ -337,6 +337,4 @@ def drop_rows_after(file: Path, step: int) -> None:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
-    part = file.with_name(file.name + ".part")
-    part.write_text("".join(kept), encoding="utf-8")
-    os.replace(part, file)
+    write_whole(file, "".join(kept))

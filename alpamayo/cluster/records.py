@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from alpamayo.cluster.submit import Job
+from alpamayo.replay.files import write_whole
 from alpamayo.run_dir import read_json
 from alpamayo.types import RequestError
 
@@ -34,13 +35,7 @@ class Record:
 def remember(job: Job, ids: tuple[str, ...], folder: Path = FOLDER) -> Record:
     """Write down that ``job`` runs as ``ids[-1]``."""
     record = Record(job, ids)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{ids[0]}.json").write_text(json.dumps(asdict(record), indent=2) + "\n")
-    except OSError as error:
-        raise RequestError(
-            f"{folder}: expected a folder to note the job {ids[-1]} in ({error.strerror})"
-        ) from None
+    write_whole(folder / f"{ids[0]}.json", json.dumps(asdict(record), indent=2) + "\n")
     return record
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from alpamayo.cluster.storage import check_storage
+from alpamayo.paths import configs_dir
 from alpamayo.types import RequestError
 
 # What the cluster does not need, in .gitignore notation.
@@ -34,7 +35,6 @@ EXCLUDES = (
     ".ruff_cache/",
     ".hypothesis/",
 )
-_INSTALLED = Path(__file__).resolve().parents[2]
 JobKind = Literal["train", "demo"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -105,11 +105,15 @@ def make_job(
     file = Path(config).resolve()
     if not file.is_file():
         relative = config  # found among the configs of the package, which the checkout carries too
-    elif file.is_relative_to(has := folder or _INSTALLED):
-        relative = file.relative_to(has).as_posix()
+    elif folder is None and file.is_relative_to(shipped := configs_dir()):
+        relative = f"configs/{file.relative_to(shipped).as_posix()}"
+    elif folder is not None and file.is_relative_to(folder):
+        relative = file.relative_to(folder).as_posix()
     else:
-        what = "what the cluster receives" if folder else "the package: nothing else is there"
-        raise RequestError(f"--config {config}: expected a file below {has}, which is {what}")
+        where = "one of the package's own configs, for --no-upload sends no file"
+        if folder is not None:
+            where = f"a file below {folder}, which is what the cluster receives"
+        raise RequestError(f"--config {config}: expected {where}")
     if any(word.startswith("run_root=") for word in overrides):
         raise RequestError("run_root: results of a job go to its --storage")
     where = check_storage(storage)

@@ -109,7 +109,7 @@ class PostTrainLearner(TorchLearner):
         data = self.prepare(rollout)
         columns, metrics = data.columns, data.metrics
         kept = largest(data.worth, self.settings.keep_fraction)
-        if self.settings.importance_cap > 0 and self.settings.algorithm == "ppo":
+        if self.settings.importance_cap > 0 and "log_prob" in columns:
             columns["old_log_prob"] = self._old_log_prob(columns, kept)
         prepared = time.perf_counter()
         sums: dict[str, float] = {}

@@ -90,19 +90,17 @@ def score(module: Any, batch: dict[str, Tensor], tokens: Tensor, settings: Learn
     """
     policy, commit = module.policy, batch["commit_round"].long()
     tokens = tokens.long()
-    causal = getattr(module, "causal", False)
-    if causal:
+    if module.causal:
         # Each token given those before it, whatever round or draft it came from.
         wanted = torch.arange(KINDS * settings.scored_rounds, device=tokens.device)
         wanted, commit = wanted[: tokens.shape[1]], torch.zeros_like(commit)
-    elif settings.scored_rounds == 1:
-        # One schedule drove the whole batch, so the places of round 1 are the same in every row.
-        wanted = (commit < 1)[0].nonzero().squeeze(1)
-    else:
-        wanted = torch.arange(settings.scored_rounds * tokens.shape[1], device=tokens.device)
-    if causal:
         views = tokens[:, None]
     else:
+        if settings.scored_rounds == 1:
+            # One schedule drove the whole batch: the places of round 1 are the same in every row.
+            wanted = (commit < 1)[0].nonzero().squeeze(1)
+        else:
+            wanted = torch.arange(settings.scored_rounds * tokens.shape[1], device=tokens.device)
         views = scored_views(tokens, commit, MASK_ID, settings.scored_rounds)
     prefix = prefix_embeddings(policy, batch)
     log_probs, hidden = _score(module, policy, prefix, views, wanted)
@@ -210,7 +208,7 @@ def _score(
     the module's rollouts draw them; last prefix hidden state [B, H]).
     """
     length, start = views.shape[-1], prefix.shape[1]
-    if getattr(module, "causal", False):
+    if module.causal:
         seen = views[:, 0, : len(wanted) - 1]
         hidden = network.packed(prefix, [(seen, True)], keep=start - 1 + wanted)
         states = hidden
