@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from statistics import median
 from typing import Any, Literal
 
 from alpamayo.config_load import Bounds, number, read_config, to_yaml
@@ -35,7 +34,6 @@ __all__ = [
     "RunConfig",
     "WarmstartConfig",
     "decode_options",
-    "expected_latency_s",
     "load_config",
     "policy_options",
     "relations",
@@ -476,12 +474,7 @@ def decode_options(decode: DecodeConfig, sim: SimConfig) -> dict[str, Any]:
     of ``policies.vlm.VLMPolicy``."""
     options = asdict(decode)
     frozen = options.pop("frozen") == "latency"
-    return {**options, "frozen_s": expected_latency_s(sim) if frozen else 0.0}
-
-
-def expected_latency_s(sim: SimConfig) -> float:
-    """The planner's latency to reckon with: the fixed one, or the median of those recorded."""
-    return median(sim.latency_samples_s) if sim.latency_samples_s else sim.latency_s
+    return {**options, "frozen_s": sim.expected_latency_s if frozen else 0.0}
 
 
 def policy_options(policy: PolicyConfig, sim: SimConfig) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Literal
 
 
@@ -121,3 +122,9 @@ class SimConfig:
     vehicle: VehicleConfig = field(default_factory=VehicleConfig)
     rig: RigConfig | None = field(default_factory=RigConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
+
+    @property
+    def expected_latency_s(self) -> float:
+        """The latency to reckon with before it is known: the fixed one, the middle of the jitter or
+        the median of the recorded distribution."""
+        return median(self.latency_samples_s) if self.latency_samples_s else self.latency_s

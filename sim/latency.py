@@ -73,11 +73,8 @@ def _drawn_s(config: SimConfig, seeds: IntArray, decisions: IntArray) -> FloatAr
 
 
 def expected_ticks(config: SimConfig) -> int:
-    """The latency to reckon with before it is known: the fixed one, the middle of the jitter or the
-    median of the recorded distribution."""
-    samples = config.latency_samples_s
-    latency_s = float(np.median(samples)) if samples else config.latency_s
-    return max(math.ceil((latency_s - _EXACT_S) / config.tick_s), 0)
+    """The base ticks that ``config.expected_latency_s`` takes."""
+    return max(math.ceil((config.expected_latency_s - _EXACT_S) / config.tick_s), 0)
 
 
 def queue_slots(config: SimConfig) -> int:

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from alpamayo import streams
-from alpamayo.config import expected_latency_s
 from alpamayo.metrics import EpisodeTracker, failed_result, plan_deviation, plan_waypoints
 from alpamayo.types import (
     DecodeTrace,
@@ -250,8 +249,9 @@ class _BatchRun:
         self.decision = np.zeros(count, dtype=np.int64)
         self.waypoints = np.zeros((count, job.sim_config.plan_steps, 2))
         sim = job.sim_config
-        latency_s = expected_latency_s(sim)
-        self.last = LastPlans(count, sim.plan_steps, sim.plan_step_s, sim.decision_s, latency_s)
+        self.last = LastPlans(
+            count, sim.plan_steps, sim.plan_step_s, sim.decision_s, sim.expected_latency_s
+        )
 
     def decide(self) -> None:
         """One decision of every occupied slot, then refill the slots whose episode ended."""
