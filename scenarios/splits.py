@@ -29,6 +29,9 @@ HELD_OUT_FAMILIES: dict[str, Literal["validation", "test"]] = {
     "s_curve": "validation",
     "animal_crossing": "test",
     "door_opening": "test",
+    "accident_site": "test",
+    "cyclist_crossing": "test",
+    "evasive_neighbour": "test",
     "roundabout": "test",
 }
 
