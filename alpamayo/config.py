@@ -138,7 +138,13 @@ class LearnerConfig:
     group. ``clip_per``: the ratio of a whole plan, or of each of its tokens, is clipped.
     ``importance_cap`` > 0: ratios start from the learner's own weights instead of the recorded
     log-probabilities, and what lies between (older weights, other kernels) is a weight of at most
-    this. ``kl_weight`` ties the policy to the weights it started from or, with ``reference_every``
+    this. ``expert_weight`` x the negative log-likelihood per token of what the expert would have
+    driven is added in the rows learned from, ``expert_share`` of which are chosen for it (half by
+    lot, half from failed episodes), the others by their advantage; in ``joint_fraction`` of them
+    ``joint_weight`` x (AR + ``joint_diffusion`` x diffusion loss) of the expert's whole plan, as in
+    the warm start.
+
+    ``kl_weight`` ties the policy to the weights it started from or, with ``reference_every``
     > 0, to those of that many updates ago at most.
     """
 
@@ -163,6 +169,11 @@ class LearnerConfig:
     value_weight: float = number(0.5, ge=0.0)
     value_lr: float = number(1e-3, gt=0.0, le=1.0)
     entropy_weight: float = number(0.0, ge=0.0)
+    expert_weight: float = number(0.0, ge=0.0)
+    expert_share: float = number(0.4, ge=0.0, le=1.0)
+    joint_weight: float = number(0.0, ge=0.0)
+    joint_fraction: float = number(0.25, gt=0.0, le=1.0)
+    joint_diffusion: float = number(0.3, ge=0.0)
     max_grad_norm: float = number(1.0, gt=0.0)
     threads: int = number(2, ge=1, le=1024)
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -171,6 +182,12 @@ class LearnerConfig:
     @property
     def has_critic(self) -> bool:
         return self.algorithm == "ppo" and self.advantage == "gae"
+
+    @property
+    def needs_expert(self) -> bool:
+        """Whether rollouts are labelled with what the expert would do."""
+        guided = self.algorithm == "ppo" and max(self.expert_weight, self.joint_weight) > 0
+        return guided or self.algorithm == "dagger"
 
 
 @dataclass(frozen=True)
@@ -434,8 +451,14 @@ def _branching_relations(rollout: RolloutConfig) -> Iterator[tuple[tuple[str, ..
 
 
 def _training_relations(config: RunConfig) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Settings of the policy that only evaluation knows."""
+    """Settings of the policy that only evaluation knows, and of the learner for some policies."""
     decode = config.policy.decode
+    if config.learner.expert_weight > 0 and decode.mode in ("ar", "self_speculation"):
+        yield (
+            ("learner.expert_weight", "policy.decode.mode"),
+            f"expected 0 with policy.decode.mode = {decode.mode}, whose second token is given the "
+            "policy's first; learner.joint_weight has an AR term",
+        )
     for key, wanted in (("device", "cpu"), ("weights", "full"), ("adapter", "")):
         if getattr(config.policy, key) != wanted:
             yield (f"policy.{key}",), f"expected {wanted or 'none'} while training"

@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -59,13 +59,19 @@ def noise_masks(
     View 0 is all masks. The weighted sum over masked positions divided by ``length`` estimates the
     mean loss per token of a view.
     """
-    t = torch.rand(rows, 1, generator=generator)
+    draws = [torch.rand(rows, width, generator=generator) for width in (1, 1, length)]
+    return masks_of(torch.cat(draws, dim=1))
+
+
+def masks_of(uniform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """``noise_masks`` as a function of its draws [rows, 2 + length] from [0, 1)."""
+    t, late, each = uniform[:, :1], uniform[:, 1:2] < EXECUTED_VISIBLE_SHARE, uniform[:, 2:]
+    rows, length = each.shape
     p = (1.0 - MIN_MASK_PROBABILITY) * t + MIN_MASK_PROBABILITY
-    late = torch.rand(rows, 1, generator=generator) < EXECUTED_VISIBLE_SHARE
-    hidden_late = torch.arange(length) >= EXECUTED_TOKENS
-    masked = torch.where(late, hidden_late, torch.rand(rows, length, generator=generator) < p)
+    hidden_late = torch.arange(length, device=each.device) >= EXECUTED_TOKENS
+    masked = torch.where(late, hidden_late, each < p)
     weight = torch.where(late, length / (length - EXECUTED_TOKENS), 1.0 / p).expand(rows, length)
-    ones = torch.ones(rows, length)
+    ones = torch.ones_like(each)
     return torch.stack([ones.bool(), masked], dim=1), torch.stack([ones, weight], dim=1)
 
 
@@ -109,10 +115,24 @@ def joint_loss(
     model = policy.model
     prompt = policy.encoder(observation)
     tokens = torch.from_numpy(model.actions.encode(plans))
-    choice = model.actions.choice_of(tokens)
-    masked, weight = noise_masks(len(tokens), tokens.shape[1], generator)
-    noisy = torch.where(masked, MASK_ID, tokens[:, None])
+    masks = noise_masks(len(tokens), tokens.shape[1], generator)
     prefix = model.embed_prompt(prompt.ids, frames=prompt.frames)
+    return two_view_loss(model, prefix, tokens, masks, diffusion_weight)
+
+
+def two_view_loss(
+    model: Any,
+    prefix: torch.Tensor,
+    tokens: torch.Tensor,
+    masks: tuple[torch.Tensor, torch.Tensor],
+    diffusion_weight: float,
+) -> JointLoss:
+    """``joint_loss`` of ``tokens`` [n, L] after ``prefix`` [n, N, H], ``masks`` of
+    ``noise_masks``.
+    """
+    masked, weight = masks
+    choice = model.actions.choice_of(tokens)
+    noisy = torch.where(masked, MASK_ID, tokens[:, None])
     diffusion_logits, ar_logits = model.joint_forward(prefix, noisy, tokens)
     ar = _cross_entropy(ar_logits, choice).mean()
     token_loss = _cross_entropy(diffusion_logits, choice[:, None].expand(-1, VIEWS, -1))

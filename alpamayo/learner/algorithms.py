@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from alpamayo.learner import objective
+from alpamayo.learner import guidance, objective
 from alpamayo.learner.advantages import compute_advantages
 from alpamayo.learner.parallel import Reduce, moments
 from alpamayo.rollout.columns import RolloutBatch
@@ -83,7 +83,14 @@ class PolicyGradient:
             metrics["explained_variance"] = float(1 - error.var() / max(returns.var(), 1e-8))
         normal = ((flat - mean) / (std + 1e-6)).astype(np.float32)
         columns = {**rollout.flat, "advantage": normal, "return_": returns.astype(np.float32)}
-        return Prepared(columns, np.abs(normal), metrics)
+        if settings.joint_weight > 0:
+            tokens = columns[guidance.EXPERT]
+            columns[guidance.NOISE] = guidance.mask_noise(tokens, rollout.group)
+        worth = np.abs(normal)
+        if settings.expert_weight > 0:
+            kept = settings.keep_fraction * settings.expert_share
+            worth = guidance.with_shown(worth, ~rollout.success[rollout.world], kept, rollout.group)
+        return Prepared(columns, worth, metrics)
 
     def loss(
         self, module: Any, batch: dict[str, Tensor], settings: LearnerConfig
@@ -137,5 +144,5 @@ def everywhere(rollout: RolloutBatch) -> BoolArray:
 ALGORITHMS: dict[str, Algorithm] = {
     "ppo": PolicyGradient(),
     "rft": Imitation("tokens", went_well),
-    "dagger": Imitation("expert_tokens", everywhere),
+    "dagger": Imitation(guidance.EXPERT, everywhere),
 }

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from alpamayo.learner import guidance
 from policies.vlm.config import KINDS, MASK_ID
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ def policy_loss(
     }
     loss, more = _regularised(module, batch, now, surrogate.mean(), settings)
     metrics |= more
+    loss, more = _guided(module, batch, now, loss, settings)
+    metrics |= more
     if module.critic is not None:
         value_loss = (module.critic(now.hidden) - batch["return_"]).square().mean()
         loss = loss + settings.value_weight * value_loss
@@ -194,6 +197,31 @@ def _regularised(
         loss = loss + settings.kl_weight * kl
         metrics["kl_reference"] = float(kl.detach())
     return loss, metrics
+
+
+def _guided(
+    module: Any, batch: dict[str, Tensor], now: Scored, loss: Tensor, settings: LearnerConfig
+) -> tuple[Tensor, dict[str, float]]:
+    """``loss`` with what the expert's plans ask for, see ``alpamayo.learner.guidance``."""
+    metrics: dict[str, float] = {}
+    if settings.expert_weight > 0:
+        choice = module.policy.actions.choice_of(batch[guidance.EXPERT].long())
+        nll, agree = guidance.expert_loss(now, choice, batch["commit_round"].long())
+        loss = loss + settings.expert_weight * nll.mean()
+        metrics |= {"expert_loss": float(nll.detach().mean()), "expert_accuracy": float(agree)}
+    if settings.joint_weight > 0:
+        part = _strided(batch, settings.joint_fraction)
+        prefix = prefix_embeddings(module.policy, part)
+        joint, more = guidance.joint_loss(module.policy, prefix, part, settings)
+        loss = loss + settings.joint_weight * joint
+        metrics |= more
+    return loss, metrics
+
+
+def _strided(batch: dict[str, Tensor], fraction: float) -> dict[str, Tensor]:
+    """Every so many rows, about ``fraction`` of them."""
+    rows = slice(None, None, max(1, round(1.0 / fraction)))
+    return {name: column[rows] for name, column in batch.items()}
 
 
 def _recorded(log_prob: Tensor, now: Scored) -> Tensor:

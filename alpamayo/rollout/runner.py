@@ -56,8 +56,8 @@ class RolloutRunner(EnvRunner, Checkpointable):
         self.run: RunConfig = self.config.env_config["run"]
         self.worlds: Worlds | None = None
         self.module: PolicyBackend = self.make_module()
-        dagger = self.run.learner.algorithm == "dagger"
-        self.label = ExpertLabels(self.run.sim, self.module) if dagger else None
+        labelled = self.run.learner.needs_expert
+        self.label = ExpertLabels(self.run.sim, self.module) if labelled else None
         self.suite = self._load_suite()
         self._metrics: dict[str, float] = {}
 

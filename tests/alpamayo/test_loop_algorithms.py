@@ -31,6 +31,7 @@ def init(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         {"algorithm": "rft", "scored_rounds": 2},
         {"algorithm": "dagger", "scored_rounds": 2, "reference_every": 1},
         {"clip_per": "token", "importance_cap": 2.0, "epochs": 2, "reference_every": 2},
+        {"expert_weight": 0.5, "joint_weight": 0.1, "importance_cap": 2.0, "reference_every": 2},
     ],
 )
 def test_an_iteration_learns_something(
@@ -64,3 +65,8 @@ def test_an_iteration_learns_something(
     else:
         # The learner's own likelihoods are those of the rollouts it has just made.
         assert row["losses/importance_weight"] == pytest.approx(1.0, abs=1e-3)
+        assert (
+            ("losses/expert_loss" in row)
+            == ("losses/joint_ar" in row)
+            == ("expert_weight" in settings)
+        )
