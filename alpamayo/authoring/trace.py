@@ -57,11 +57,11 @@ class Trace:
 def trace_all(scenarios: Sequence[Scenario], name: str) -> list[Trace]:
     """The policy called ``name`` drives each scenario; RequestError if one cannot be run."""
     from alpamayo.paths import resolve_policy
-    from policies.registry import NAMED_POLICIES, load_policy
+    from policies.registry import load_policy, needs_images
 
     spec = resolve_policy(name)
     policy = load_policy(spec)
-    config = SimConfig(rig=None) if spec in NAMED_POLICIES else SimConfig()
+    config = SimConfig() if needs_images(spec, policy) else SimConfig(rig=None)
     logs: dict[int, EpisodeLog] = {}
     results = run_episodes(policy, scenarios, config, on_replay=logs.__setitem__)
     for scenario, result in zip(scenarios, results, strict=True):

@@ -256,11 +256,11 @@ def _simulator(args: argparse.Namespace, seconds: float, config: Any) -> dict[st
 def _policy(spec: str, config: Any) -> Any:
     from alpamayo.config import policy_options
     from alpamayo.paths import resolve_policy
-    from policies.registry import load_policy
+    from policies.registry import is_network, load_policy
 
-    if spec in ("expert", "idle", "constant_speed"):
-        return load_policy(spec)
-    return load_policy(resolve_policy(spec), **policy_options(config.policy, config.sim))
+    spec = resolve_policy(spec)
+    options = policy_options(config.policy, config.sim) if is_network(spec) else {}
+    return load_policy(spec, **options)
 
 
 def _write(file: Path, document: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ class EvalRequest:
     config: Any  # alpamayo.config.EvalConfig
     policy_spec: str
     decode: dict[str, Any]
+    sim: SimConfig  # without a camera where nobody looks
     scenarios: tuple[Scenario, ...]
     processes: int
     expert_reference: bool
@@ -38,13 +39,15 @@ class EvalRequest:
     ) -> EvalRequest:
         from alpamayo.config import policy_options
         from alpamayo.paths import resolve_policy
-        from policies.registry import NAMED_POLICIES, check_rig, load_policy
+        from policies.registry import check_rig, is_network, load_policy, needs_images
         from scenarios.suites import load_suite
 
         spec = resolve_policy(config.policy.init)
-        decode = {} if spec in NAMED_POLICIES else policy_options(config.policy, config.sim)
-        # A bad checkpoint or too large images show here, in one line, not in a worker.
-        check_rig(load_policy(spec, **decode), config.sim.rig)
+        decode = policy_options(config.policy, config.sim) if is_network(spec) else {}
+        # A bad checkpoint, class or image size shows here, in one line, not in a worker.
+        policy = load_policy(spec, **decode)
+        check_rig(policy, config.sim.rig)
+        sim = config.sim if needs_images(spec, policy) else without_camera(config.sim)
         scenarios = tuple(load_suite(config.suite).draw(config.episodes))
         repeated = len(scenarios) - len({(s.id, s.seed) for s in scenarios})
         if repeated:
@@ -53,7 +56,7 @@ class EvalRequest:
                 f"expected at most {config.episodes - repeated} episodes"
             )
         before = None if baseline is None else _load_baseline(baseline, scenarios)
-        return cls(config, spec, decode, scenarios, processes, expert_reference, before)
+        return cls(config, spec, decode, sim, scenarios, processes, expert_reference, before)
 
     @property
     def drives_expert(self) -> bool:
@@ -111,7 +114,7 @@ def run_eval(request: EvalRequest, run_dir: RunDir, progress: Progress) -> EvalO
     results = evaluate(
         request.policy_spec,
         request.scenarios,
-        without_camera(config.sim) if not request.decode else config.sim,
+        request.sim,
         decode=request.decode,
         processes=request.processes,
         batch=config.batch,

@@ -267,11 +267,10 @@ class _BatchRun:
         started = time.perf_counter()
         plan = job.policy.plan(observation, noise_keys=noise_keys, privileged=view, **recalled)
         elapsed_ms = (time.perf_counter() - started) * 1e3
+        actions = self._actions(plan, rows)
         plan_ms = (
             np.full(len(rows), elapsed_ms) if plan.decode_ms is None else np.asarray(plan.decode_ms)
         )
-
-        actions = self._actions(plan, rows)
         deviation = self._deviation(actions[rows], observation.speed_mps, observation.history, rows)
         signals = world.step(actions)
         terms = _reward_terms(signals, job.sim_config)
@@ -287,6 +286,11 @@ class _BatchRun:
         """[B, K, 2]: the plans of ``rows``, zeros elsewhere; a plan that is not finite is the
         policy's error.
         """
+        if not isinstance(plan, PlanBatch):
+            raise TypeError(
+                f"policy {self.job.policy.name}: plan: expected a PlanBatch, "
+                f"got {type(plan).__name__}"
+            )
         planned = plan.as_actions()
         expected = (len(rows), self.job.sim_config.plan_steps, 2)
         if planned.shape != expected:

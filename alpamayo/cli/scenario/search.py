@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from alpamayo.evaluation.runner import run_episodes
     from alpamayo.log import Progress
     from alpamayo.paths import resolve_policy
-    from policies.registry import NAMED_POLICIES, load_policy
+    from policies.registry import load_policy, needs_images
     from scenarios.splits import SPLITS, holds
     from sim.config import SimConfig
 
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     check_suite_path(out, args.split)
     spec = resolve_policy(args.policy)
     policy = load_policy(spec)
-    config = without_camera(SimConfig()) if spec in NAMED_POLICIES else SimConfig()
+    config = SimConfig() if needs_images(spec, policy) else without_camera(SimConfig())
 
     def drive(scenarios: Sequence[Scenario]) -> Sequence[EpisodeResult]:
         return run_episodes(policy, scenarios, config)
