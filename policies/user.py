@@ -1,5 +1,5 @@
-"""A user's own driver: a class by import path (``my_pkg.my_mod:MyPolicy``), or one that an installed
-package offers under the entry point group ``alpamayo.policies``.
+"""A user's own driver: a class by import path (``my_pkg.my_mod:MyPolicy``), or one that an
+installed package offers under the entry point group ``alpamayo.policies``.
 
 The class (or a function that makes the policy) is called without arguments. Whatever is wrong with
 it is said in one line that begins with the words the user typed.
@@ -49,9 +49,11 @@ def _find(spec: str, target: str) -> Any:
     found: Any = _import(spec, module_name)
     for part in path.split("."):
         if not hasattr(found, part):
-            known = [n for n in vars(found) if not n.startswith("_")] if hasattr(
-                found, "__dict__"
-            ) else []
+            known = (
+                [n for n in vars(found) if not n.startswith("_")]
+                if hasattr(found, "__dict__")
+                else []
+            )
             near = difflib.get_close_matches(part, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise RequestError(f"policy {spec}: {module_name} has no {path}{hint}")

@@ -112,7 +112,7 @@ def test_what_is_wrong_with_a_class_is_said_in_one_line(
 
 
 def test_an_unknown_package_is_named() -> None:
-    with pytest.raises(RequestError, match="no module nowhere in Python's path"):
+    with pytest.raises(RequestError, match=r"no module nowhere in Python's path"):
         load_policy("nowhere.at.all:Policy")
 
 
@@ -132,7 +132,7 @@ def test_an_installed_package_may_offer_policies(
     assert load_policy("gentle").name == "gentle"
     with pytest.raises(RequestError, match="policy odd: its entry point: expected module:Class"):
         load_policy("odd")
-    with pytest.raises(RequestError, match="constant_speed, gentle, odd, .*did you mean gentle"):
+    with pytest.raises(RequestError, match=r"constant_speed, gentle, odd, .*did you mean gentle"):
         load_policy("gentel")
 
 
