@@ -209,11 +209,13 @@ class CurriculumConfig:
 
 @dataclass(frozen=True)
 class InLoopEvalConfig:
-    """Evaluation on the way: ``episodes`` of ``suite`` every ``every`` iterations (0 = never)."""
+    """Evaluation on the way: ``episodes`` of ``suite`` every ``every`` iterations (0 = never), decoded
+    as deployed."""
 
     suite: str = "heldout"
     episodes: int = number(64, ge=1)
     every: int = number(10, ge=0)
+    decode: DecodeConfig = field(default_factory=lambda: DecodeConfig(select="greedy"))
 
 
 @dataclass(frozen=True)
@@ -474,6 +476,8 @@ def _training_relations(config: RunConfig) -> Iterator[tuple[tuple[str, ...], st
 def _decodes(config: Any) -> Iterator[tuple[str, DecodeConfig]]:
     if hasattr(config, "policy"):
         yield "policy.decode", config.policy.decode
+    if isinstance(config, RunConfig):
+        yield "eval.decode", config.eval.decode
     if hasattr(config, "report"):
         yield "report.decode", config.report.decode
 

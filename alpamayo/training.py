@@ -291,7 +291,7 @@ class _Run:
         settings = self.config.eval
         state = checkpoint.TrainingState(*self.algorithm.training_state())
         model = checkpoint.policy_model(self.architecture, state.policy())
-        policy = make_policy(model, self.config.policy.decode)
+        policy = make_policy(model, settings.decode)
         scenarios = load_selection_suite(settings.suite).draw(settings.episodes)
         rows = run_episodes(
             policy,
