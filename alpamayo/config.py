@@ -209,8 +209,9 @@ class CurriculumConfig:
 
 @dataclass(frozen=True)
 class InLoopEvalConfig:
-    """Evaluation on the way: ``episodes`` of ``suite`` every ``every`` iterations (0 = never), decoded
-    as deployed."""
+    """Evaluation on the way: ``episodes`` of ``suite`` every ``every`` iterations (0 = never),
+    decoded as deployed.
+    """
 
     suite: str = "heldout"
     episodes: int = number(64, ge=1)
