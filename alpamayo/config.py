@@ -362,6 +362,8 @@ SIM_BOUNDS: dict[tuple[str, str], Bounds] = {
     ("CameraConfig", "yaw_deg"): Bounds(ge=-180.0, le=180.0),
     ("CameraConfig", "pitch_down_deg"): Bounds(ge=-45.0, le=45.0),
     ("VehicleConfig", "*"): Bounds(gt=0.0),
+    ("RewardConfig", "crash_least"): Bounds(ge=0.0, le=1.0),
+    ("RewardConfig", "crash_full_mps"): Bounds(gt=0.0),
     ("RewardConfig", "*"): Bounds(ge=0.0),
 }
 

@@ -60,10 +60,17 @@ def alpamayo_rig(width_px: int = 448, height_px: int = 252, frames: int = 4) -> 
 @dataclass(frozen=True)
 class RewardConfig:
     """Weights of the named terms (``sim.rewards``). An at-fault crash must cost clearly more than
-    all the progress that driving on could still earn, else a crash pays."""
+    all the progress that driving on could still earn, else a crash pays.
+
+    Ego's speed when it crashes at fault weighs the crash: all of ``at_fault_collision`` from
+    ``crash_full_mps`` on, ``crash_least`` of it at rest, linear between. Where no member of a group
+    avoids the crash, the one that braked still did better.
+    """
 
     progress_per_m: float = 0.1
     at_fault_collision: float = 40.0
+    crash_least: float = 1.0
+    crash_full_mps: float = 15.0
     other_collision: float = 5.0
     off_road: float = 40.0
     red_light: float = 20.0

@@ -45,9 +45,11 @@ def reward_terms(
         _excess(signals.accel_mps2) + _excess(signals.lateral_accel_mps2)
         + np.minimum((signals.jerk_mps3 / COMFORT_JERK_MPS3) ** 2, COMFORT_CAP)
     )  # fmt: skip
+    hardness = np.clip(signals.speed_mps / reward.crash_full_mps, 0.0, 1.0)
+    severity = reward.crash_least + (1.0 - reward.crash_least) * hardness
     return {
         "progress": reward.progress_per_m * credited * active,
-        "at_fault_collision": -reward.at_fault_collision * collided * at_fault,
+        "at_fault_collision": -reward.at_fault_collision * severity * collided * at_fault,
         "other_collision": -reward.other_collision * collided * ~at_fault,
         "off_road": -reward.off_road * active * (signals.end == END_OFF_ROAD),
         "red_light": -reward.red_light * active * (signals.end == END_RED_LIGHT),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,15 @@ CASES = [
 @pytest.mark.parametrize(("changes", "name", "expected"), CASES)
 def test_each_term_by_hand(changes, name, expected) -> None:
     assert reward_terms(quiet(**changes), WEIGHTS)[name][0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("speed_mps", "share"), [(0.0, 0.4), (5.0, 0.4 + 0.6 / 2), (10.0, 1.0), (30.0, 1.0)]
+)
+def test_a_crash_after_braking_costs_less(speed_mps: float, share: float) -> None:
+    weights = replace(WEIGHTS, crash_least=0.4, crash_full_mps=10.0)
+    signals = quiet(end=END_COLLISION, fault=FAULT_EGO, speed_mps=speed_mps)
+    assert reward_terms(signals, weights)["at_fault_collision"][0] == pytest.approx(-40.0 * share)
 
 
 def test_the_total_is_the_sum_and_worlds_that_ended_get_nothing() -> None:
