@@ -140,7 +140,8 @@ class LearnerConfig:
     log-probabilities, and what lies between (older weights, other kernels) is a weight of at most
     this. ``expert_weight`` x the negative log-likelihood per token of what the expert would have
     driven is added in the rows learned from, ``expert_share`` of which are chosen for it (half by
-    lot, half from failed episodes), the others by their advantage; in ``joint_fraction`` of them
+    lot, half from failed episodes), the others by their advantage; the weight falls linearly to 0
+    at ``expert_until`` of the iterations (0: it stays). In ``joint_fraction`` of them
     ``joint_weight`` x (AR + ``joint_diffusion`` x diffusion loss) of the expert's whole plan, as in
     the warm start.
 
@@ -171,6 +172,7 @@ class LearnerConfig:
     entropy_weight: float = number(0.0, ge=0.0)
     expert_weight: float = number(0.0, ge=0.0)
     expert_share: float = number(0.4, ge=0.0, le=1.0)
+    expert_until: float = number(0.0, ge=0.0, le=1.0)
     joint_weight: float = number(0.0, ge=0.0)
     joint_fraction: float = number(0.25, gt=0.0, le=1.0)
     joint_diffusion: float = number(0.3, ge=0.0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,21 @@ from alpamayo.types import FloatArray
 CHUNK = 256  # rows of a forward without gradients
 
 
+def scheduled(settings: LearnerConfig, updates: int) -> LearnerConfig:
+    """``settings`` of the update after ``updates`` others: the expert is heard less and less."""
+    if not settings.expert_until:
+        return settings
+    share = updates / (settings.expert_until * settings.iterations)
+    return replace(settings, expert_weight=settings.expert_weight * max(1.0 - share, 0.0))
+
+
 class PostTrainLearner(TorchLearner):
     """One update = ``epochs`` passes over the valid decisions of one iteration's rollouts."""
 
     def build(self) -> None:
         run: RunConfig = self.config.env_config["run"]
-        self.settings: LearnerConfig = run.learner
+        self.run_settings: LearnerConfig = run.learner
+        self.settings = run.learner  # of the present update, see ``scheduled``
         self.algorithm = ALGORITHMS[self.settings.algorithm]
         self.seed = run.seed
         self.updates = 0
@@ -72,7 +82,7 @@ class PostTrainLearner(TorchLearner):
 
     def _schedule_rates(self) -> float:
         """Set the learning rates of this update, a function of ``updates``; the policy's."""
-        share = min(self.updates / max(self.settings.iterations - 1, 1), 1.0)
+        share = min(self.updates / max(self.run_settings.iterations - 1, 1), 1.0)
         factor = 1.0 + share * (self.settings.lr_end - 1.0)
         parts = self._parts(self.post)
         groups = self.get_optimizer(DEFAULT_MODULE_ID).param_groups
@@ -106,6 +116,7 @@ class PostTrainLearner(TorchLearner):
         rollout: RolloutBatch = training_data.batch
         started = time.perf_counter()
         cpu = time.process_time()
+        self.settings = scheduled(self.run_settings, self.updates)
         data = self.prepare(rollout)
         columns, metrics = data.columns, data.metrics
         kept = largest(data.worth, self.settings.keep_fraction)
@@ -115,6 +126,8 @@ class PostTrainLearner(TorchLearner):
         sums: dict[str, float] = {}
         steps = 0
         metrics["learning_rate"] = self._schedule_rates()
+        if self.run_settings.expert_weight > 0:
+            metrics["expert_weight"] = self.settings.expert_weight
         for rows in self._minibatches(kept, minibatches):
             for name, value in self._step(self._tensors(columns, rows), len(rows)).items():
                 sums[name] = sums.get(name, 0.0) + value

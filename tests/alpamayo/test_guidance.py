@@ -117,3 +117,12 @@ def test_only_the_blocks_first_round_can_hear_the_expert() -> None:
     assert load_config(
         "train", None, ["learner.joint_weight=0.5", "policy.decode.mode=ar"]
     ).learner.needs_expert
+
+
+def test_the_expert_is_heard_less_and_less() -> None:
+    from alpamayo.learner.learner import scheduled
+
+    settings = replace(PLAIN, iterations=100, expert_weight=0.4, expert_until=0.5)
+    weights = [scheduled(settings, updates).expert_weight for updates in (0, 25, 50, 99)]
+    assert weights == pytest.approx([0.4, 0.2, 0.0, 0.0])
+    assert scheduled(replace(settings, expert_until=0.0), 99).expert_weight == 0.4
