@@ -171,7 +171,8 @@ def _replays(
     after.
     """
     from alpamayo.replay.html import write_html
-    from alpamayo.replay.record import SUFFIX, record_episode, write_replay
+    from alpamayo.replay.format import SUFFIX, write_replay
+    from alpamayo.replay.record import record_episode
 
     links, _ = record_replays(
         run.replays_dir,

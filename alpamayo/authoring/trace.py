@@ -9,10 +9,11 @@ import numpy as np
 
 from alpamayo.authoring.describe import event_text
 from alpamayo.evaluation.runner import EpisodeLog, run_episodes
-from alpamayo.replay.record import Recorder, Replay, record_episode, with_columns
+from alpamayo.replay.format import Replay, fired_events, with_columns
+from alpamayo.replay.record import Recorder, record_episode
+from alpamayo.replay.ticks import TickWorld
 from alpamayo.types import FloatArray, RequestError, Scenario
 from sim.config import SimConfig
-from sim.judge import to_signals
 from sim.world import WorldBatch
 
 
@@ -77,31 +78,20 @@ def _trace(log: EpisodeLog, config: SimConfig, name: str) -> Trace:
     replay = record_episode(log, config, policy=name)
     world, recorder = WorldBatch([log.scenario], config), Recorder(replace(config, rig=None))
     recorder.frame(world)
-    per_decision = round(config.decision_s / config.tick_s)
-    times, ttc, gap, plan = [], [], [], []
+    driven, times, plan = TickWorld(world), [], []
     for number, action in enumerate(log.actions):
-        shadow = world.fork([0])
-        shadow.begin(action[None])
-        for _ in range(per_decision):
-            if not shadow.running[0]:
-                break
-            tally = shadow.new_tally()
-            shadow.run(1, tally)
-            signals = to_signals(shadow.state, tally)
-            recorder.frame(shadow)
-            times.append(float(shadow.time_s[0]))
-            ttc.append(float(signals.min_ttc_s[0]))
-            gap.append(float(signals.min_gap_m[0]))
+        driven.begin(action)
+        for _ in driven.run():
+            recorder.frame(world)
+            times.append(float(world.time_s[0]))
             plan.append(replay.columns["waypoints"][number])
-        world.step(action[None])
     columns = recorder.columns()
     frames = ("ego", "boxes", "braking", "signals")
     ticks = with_columns(replay, **{n: columns[n] for n in frames}, waypoints=np.stack(plan))
     if tuple(recorder.slots) != replay.header.actor_ids:
         ticks = _in_order(ticks, tuple(recorder.slots))
-    return Trace(
-        replay, ticks, np.array(times), np.array(ttc), np.array(gap), _fired(world, log.scenario)
-    )
+    ttc_s, gap_m = (replay.columns[n].astype(np.float64) for n in ("ttc_s", "gap_m"))
+    return Trace(replay, ticks, np.array(times), ttc_s, gap_m, _fired(replay))
 
 
 def _in_order(ticks: Replay, slots: tuple[str, ...]) -> Replay:
@@ -114,19 +104,11 @@ def _in_order(ticks: Replay, slots: tuple[str, ...]) -> Replay:
     )
 
 
-def _fired(world: WorldBatch, scenario: Scenario) -> tuple[Fired, ...]:
-    times = world.state.fired_s[0]
-    order = [n for n in np.argsort(times, kind="stable") if n < len(scenario.events)]
-    order = [int(n) for n in order if np.isfinite(times[n])]
+def _fired(replay: Replay) -> tuple[Fired, ...]:
+    scenario = replay.header.scenario
     return tuple(
-        Fired(
-            float(times[n]),
-            n,
-            chr(ord("A") + i % 26),
-            scenario.events[n].actor,
-            event_text(scenario, n),
-        )
-        for i, n in enumerate(order)
+        Fired(time_s, n, letter, scenario.events[n].actor, event_text(scenario, n))
+        for time_s, n, letter in fired_events(replay)
     )
 
 

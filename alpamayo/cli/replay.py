@@ -26,29 +26,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="replay files, or a run directory with replays",
     )
     add("--verify", action="store_true", help="re-simulate and compare every state")
+    add(
+        "--batch",
+        type=int,
+        default=1,
+        metavar="B",
+        help="verify in batches of B worlds (default: 1); the outcome is the same for any B",
+    )
     add("--html", metavar="OUT", help="write a self-contained page (two files: side by side)")
     add("--video", metavar="OUT", help="write a VP9 video (OUT ends with .webm)")
     add("--json", action="store_true", help="print one JSON document on stdout and nothing else")
 
 
 def run(args: argparse.Namespace) -> int:
-    from alpamayo.replay.record import read_replay
+    from alpamayo.replay.format import read_replay
     from alpamayo.types import CheckFailed
 
     files = _files(args.target)
     replays = [(file, read_replay(file)) for file in files]
     documents: list[dict[str, Any]] = [{"file": str(f), **_summary(r)} for f, r in replays]
-    mismatch = None
-    if args.verify:
-        from alpamayo.replay.verify import verify
-
-        for file, document in zip(files, documents, strict=True):
-            try:
-                document["verified"] = True
-                document["decisions_verified"] = verify(file).decisions
-            except CheckFailed as error:
-                document["verified"], document["error"] = False, str(error)
-                mismatch = mismatch or str(error)
+    mismatch = _verify(files, documents, args) if args.verify else None
     written = [*_write_html(args.html, replays), *_write_video(args.video, replays)]
     if args.json:
         print(json.dumps({"replays": documents, "written": [str(p) for p in written]}))
@@ -64,6 +61,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _verify(
+    files: list[Path], documents: list[dict[str, Any]], args: argparse.Namespace
+) -> str | None:
+    """Adds what was found to the documents; the first problem."""
+    from dataclasses import asdict
+
+    from alpamayo.log import Progress
+    from alpamayo.replay.verify import verify_all
+
+    with Progress("verify", len(files), quiet=args.json) as progress:
+        found = verify_all(files, args.batch, lambda done, _: progress.update(done))
+    for one, document in zip(found, documents, strict=True):
+        document["verified"] = one.problem is None
+        document["decisions_verified"], document["ticks_verified"] = one.decisions, one.ticks
+        if one.difference is not None:
+            document["error"], document["first_difference"] = one.problem, asdict(one.difference)
+    return next((f.problem for f in found if f.problem), None)
+
+
 def _next(files: list[Path], args: argparse.Namespace) -> str:
     if not args.verify:
         return f"alpamayo replay {' '.join(args.target)} --verify"
@@ -72,7 +88,7 @@ def _next(files: list[Path], args: argparse.Namespace) -> str:
 
 def _files(targets: list[str]) -> list[Path]:
     """Replay files; a run directory stands for all replays in it."""
-    from alpamayo.replay.record import SUFFIX
+    from alpamayo.replay.format import SUFFIX
     from alpamayo.types import RequestError
 
     files: list[Path] = []

@@ -192,7 +192,8 @@ def record_replays(
     files).
     """
     from alpamayo.replay.html import write_html
-    from alpamayo.replay.record import SUFFIX, record_episode, write_replay
+    from alpamayo.replay.format import SUFFIX, write_replay
+    from alpamayo.replay.record import record_episode
 
     order = sorted(logs, key=lambda n: (not is_failure(results[n]), not results[n].collision, n))
     links: dict[Key, list[tuple[str, str]]] = {}

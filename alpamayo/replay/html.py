@@ -23,7 +23,7 @@ import numpy.typing as npt
 from alpamayo.metrics import driving_score, is_failure
 from alpamayo.replay.codec import to_plain
 from alpamayo.replay.files import write_whole
-from alpamayo.replay.record import Replay
+from alpamayo.replay.format import Replay
 from alpamayo.types import EGO_SIZE_M, EpisodeResult, RequestError
 
 _TEMPLATE = Path(__file__).with_name("viewer.html")

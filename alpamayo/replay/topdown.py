@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alpamayo.replay.record import Replay
+from alpamayo.replay.format import Replay
 from alpamayo.types import EGO_SIZE_M, RequestError
 
 Image = npt.NDArray[np.uint8]

@@ -116,6 +116,28 @@ class FakeWorld:
             speed_mps=self.speed.copy(), active=active,
         )  # fmt: skip
 
+    # Tick by tick: all of a decision happens in its last tick.
+    def begin(self, actions: np.ndarray) -> None:
+        self.begun, self.ticks_run = actions, 0
+
+    def new_tally(self) -> dict[str, np.ndarray]:
+        return {name: np.full(self.num_worlds, np.inf) for name in ("min_ttc_s", "min_gap_m")}
+
+    def run(self, ticks: int, tally: dict[str, np.ndarray], per_pose: int = 0) -> None:
+        self.ticks_run += ticks
+        if self.ticks_run == round(self.config.decision_s / self.config.tick_s):
+            signals = self.step(self.begun)
+            tally["min_ttc_s"], tally["min_gap_m"] = signals.min_ttc_s, signals.min_gap_m
+
+    @property
+    def state(self) -> Any:
+        count = self.num_worlds
+        return SimpleNamespace(
+            tick=np.zeros(count, int),
+            queue_due=np.full((count, 1), round(self.config.latency_s / self.config.tick_s)),
+            fired_s=np.full((count, 0), np.inf),
+        )
+
     def state_hash(self) -> list[str]:
         state = np.stack([self.x, self.speed, self.time_s], axis=1)
         return [hashlib.sha256(row.tobytes()).hexdigest() for row in state]
@@ -123,6 +145,7 @@ class FakeWorld:
     def fork(self, rows: Any) -> FakeWorld:
         other = FakeWorld([self.scenarios[row] for row in rows], self.config)
         other.x, other.speed, other.time_s = self.x[rows], self.speed[rows], self.time_s[rows]
+        other.decision, other.running = self.decision[rows], self.running[rows]
         return other
 
     def scene(self, row: int) -> Any:

@@ -24,7 +24,9 @@ CONFIG = SimConfig(rig=None)
 
 @pytest.fixture
 def fake_sim(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorld]:
-    monkeypatch.setitem(sys.modules, "sim.world", SimpleNamespace(WorldBatch=FakeWorld))
+    monkeypatch.setitem(
+        sys.modules, "sim.world", SimpleNamespace(WorldBatch=FakeWorld, HISTORY_GAP_S=0.1)
+    )
     monkeypatch.setattr(runner, "_reward_terms", lambda s, c: fake_reward_terms(s, c.reward))
     FakeWorld.batches.clear()
     return FakeWorld
@@ -180,7 +182,7 @@ def _fake_chunk(chunk: Any) -> Any:
         with open(marker, "w") as file:
             file.write("died once")
         os._exit(9)
-    sys.modules["sim.world"] = SimpleNamespace(WorldBatch=FakeWorld)  # type: ignore[assignment]
+    sys.modules["sim.world"] = SimpleNamespace(WorldBatch=FakeWorld, HISTORY_GAP_S=0.1)  # type: ignore[assignment]
     runner._reward_terms = lambda s, c: fake_reward_terms(s, c.reward)  # type: ignore[assignment]
     logs: list[Any] = []
     results = run_episodes(
@@ -274,14 +276,14 @@ def test_replays_of_the_real_simulator_verify(idle_run: Path, capsys: Any) -> No
 def test_an_altered_replay_exits_1_and_a_damaged_one_exits_2(
     idle_run: Path, tmp_path: Path, capsys: Any
 ) -> None:
-    from alpamayo.replay.record import read_replay, with_columns, write_replay
+    from alpamayo.replay.format import read_replay, with_columns, write_replay
 
     replay = read_replay(next(iter(sorted(idle_run.rglob("*.replay")))))
     actions = replay.columns["actions"].copy()
     actions[3, 0, 0] -= 0.5
     altered = write_replay(tmp_path / "altered.replay", with_columns(replay, actions=actions))
     assert _alpamayo("replay", str(altered), "--verify") == 1
-    assert "decision 3 (at 1.2 s)" in capsys.readouterr().err
+    assert "decision 3, tick 12 (at 1.20 s)" in capsys.readouterr().err
     altered.write_bytes(altered.read_bytes()[:1000])
     assert _alpamayo("replay", str(altered), "--verify") == 2
     error = capsys.readouterr().err

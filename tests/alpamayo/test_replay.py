@@ -20,7 +20,8 @@ from alpamayo.evaluation import runner
 from alpamayo.evaluation.runner import EpisodeLog, run_episodes
 from alpamayo.replay import html, topdown
 from alpamayo.replay.codec import from_plain, to_plain
-from alpamayo.replay.record import Replay, read_replay, record_episode, with_columns, write_replay
+from alpamayo.replay.format import Replay, hash_of, read_replay, with_columns, write_replay
+from alpamayo.replay.record import record_episode
 from alpamayo.replay.verify import first_difference, verify
 from alpamayo.types import (
     END_COLLISION,
@@ -55,7 +56,9 @@ class Tracing(NoisyPolicy):
 
 @pytest.fixture(autouse=True)
 def fake_sim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sim.world", SimpleNamespace(WorldBatch=FakeWorld))
+    monkeypatch.setitem(
+        sys.modules, "sim.world", SimpleNamespace(WorldBatch=FakeWorld, HISTORY_GAP_S=0.1)
+    )
     monkeypatch.setattr(runner, "_reward_terms", lambda s, c: fake_reward_terms(s, c.reward))
 
 
@@ -129,9 +132,10 @@ def test_one_altered_action_is_found_at_its_decision(tmp_path: Path, decision: i
     actions = replay.columns["actions"].copy()
     actions[decision, 0, 0] += 0.01
     altered = with_columns(replay, actions=actions)
-    assert first_difference(altered, "x") == decision
+    found = first_difference(altered, "x")
+    assert found is not None and found.decision == decision
     path = write_replay(tmp_path / "altered.replay", altered)
-    with pytest.raises(CheckFailed, match=f"decision {decision} "):
+    with pytest.raises(CheckFailed, match=f"decision {decision}, tick {4 * decision + 3} "):
         verify(path)
 
 
@@ -140,7 +144,8 @@ def test_an_altered_scenario_differs_at_the_start() -> None:
     header = replay.header
     ego = replace(header.scenario.ego, speed_mps=header.scenario.ego.speed_mps + 1)
     altered = replace(replay, header=replace(header, scenario=replace(header.scenario, ego=ego)))
-    assert first_difference(altered, "x") == -1
+    found = first_difference(altered, "x")
+    assert found is not None and found.decision == -1
 
 
 # ---- damaged and hostile files ----
@@ -228,7 +233,7 @@ def test_a_shape_that_lies_about_its_size_is_refused(file: Path) -> None:
 def test_a_bomb_is_refused_without_unpacking_it(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alpamayo.replay.record._MAX_COLUMN_BYTES", 100_000)
+    monkeypatch.setattr("alpamayo.replay.format._MAX_COLUMN_BYTES", 100_000)
     bomb = _npy(np.zeros(1_000_000, np.uint8))
     _refused(_rewrite(file, lambda m: m.update({"jpeg.npy": bomb})), "jpeg: expected at most")
 
@@ -256,7 +261,8 @@ def test_numbers_that_are_not_finite_are_refused_with_their_place(file: Path) ->
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda d: d.update(schema_version=2), "header.schema_version: expected 1, got 2"),
+        (lambda d: d.update(schema_version=3), "header.schema_version: expected 1 or 2, got 3"),
+        (lambda d: d["scenario"].update(light=0.5), "header.scenario_hash: expected the hash"),
         (
             lambda d: d["scenario"]["road"].update(length_m=1e8),
             "header.scenario.road.length_m: expected 1 to 5000",
