@@ -170,8 +170,8 @@ def _replays(
     """Replays of the failures that are left, and one page with the telling episode before and
     after.
     """
-    from alpamayo.replay.html import write_html
     from alpamayo.replay.format import SUFFIX, write_replay
+    from alpamayo.replay.html import write_html
     from alpamayo.replay.record import record_episode
 
     links, _ = record_replays(

@@ -191,8 +191,8 @@ def record_replays(
     """Record ``count`` episodes, failures first, as replay and page; (report links, replay
     files).
     """
-    from alpamayo.replay.html import write_html
     from alpamayo.replay.format import SUFFIX, write_replay
+    from alpamayo.replay.html import write_html
     from alpamayo.replay.record import record_episode
 
     order = sorted(logs, key=lambda n: (not is_failure(results[n]), not results[n].collision, n))

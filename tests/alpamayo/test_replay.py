@@ -20,7 +20,7 @@ from alpamayo.evaluation import runner
 from alpamayo.evaluation.runner import EpisodeLog, run_episodes
 from alpamayo.replay import html, topdown
 from alpamayo.replay.codec import from_plain, to_plain
-from alpamayo.replay.format import Replay, hash_of, read_replay, with_columns, write_replay
+from alpamayo.replay.format import Replay, read_replay, with_columns, write_replay
 from alpamayo.replay.record import record_episode
 from alpamayo.replay.verify import first_difference, verify
 from alpamayo.types import (
