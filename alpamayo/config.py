@@ -28,6 +28,7 @@ __all__ = [
     "ExpertConfig",
     "InLoopEvalConfig",
     "LearnerConfig",
+    "PlacementConfig",
     "PolicyConfig",
     "ReportConfig",
     "RolloutConfig",
@@ -210,6 +211,23 @@ class CurriculumConfig:
 
 
 @dataclass(frozen=True)
+class PlacementConfig:
+    """Which processes there are, and what each asks of the cluster.
+
+    ``learners`` = 0: the learner lives in the process that drives the run. Where
+    ``worker_resource`` or ``learner_resource`` is set, its processes run only on nodes that have
+    that custom resource of Ray (each takes a thousandth).
+    """
+
+    learners: int = number(0, ge=0, le=1024)
+    learner_cpus: float = number(1.0, gt=0.0)
+    learner_gpus: float = number(0.0, ge=0.0, le=1.0)
+    learner_resource: str = ""
+    worker_cpus: float = number(1.0, gt=0.0)
+    worker_resource: str = ""
+
+
+@dataclass(frozen=True)
 class InLoopEvalConfig:
     """Evaluation on the way: ``episodes`` of ``suite`` every ``every`` iterations (0 = never),
     decoded as deployed.
@@ -242,6 +260,7 @@ class RunConfig:
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     eval: InLoopEvalConfig = field(default_factory=InLoopEvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
 
 
 @dataclass(frozen=True)
@@ -469,6 +488,12 @@ def _training_relations(config: RunConfig) -> Iterator[tuple[tuple[str, ...], st
     for key, wanted in (("device", "cpu"), ("weights", "full"), ("adapter", "")):
         if getattr(config.policy, key) != wanted:
             yield (f"policy.{key}",), f"expected {wanted or 'none'} while training"
+    place = config.placement
+    if not place.learners and (place.learner_gpus or place.learner_resource):
+        yield (
+            ("placement.learners", "placement.learner_gpus", "placement.learner_resource"),
+            "expected at least 1 where learners ask for GPUs or a resource, got 0",
+        )
     if decode.frozen != "none" or decode.think_every:
         key = "frozen" if decode.frozen != "none" else "think_every"
         wanted = "none" if key == "frozen" else "0"

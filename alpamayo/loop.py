@@ -21,6 +21,7 @@ from alpamayo.curriculum import Curriculum, UniformCurriculum, make_curriculum
 from alpamayo.learner.learner import PostTrainLearner
 from alpamayo.learner.module import PostTrainModule
 from alpamayo.metrics import is_failure
+from alpamayo.placement import custom, learner_resources, worker_resources
 from alpamayo.rollout.branching import BranchEpisode
 from alpamayo.rollout.collect import Rollout
 from alpamayo.rollout.columns import merge, split_groups, summary
@@ -45,10 +46,11 @@ class PostTrainConfig(AlgorithmConfig):
         super().__init__(algo_class=algo_class or PostTrain)
 
     @classmethod
-    def of(cls, run: RunConfig, init: str, *, num_learners: int = 0) -> PostTrainConfig:
+    def of(cls, run: RunConfig, init: str) -> PostTrainConfig:
         """``init`` is a checkpoint directory that the learner can read; workers never do."""
         from policies.vlm.checkpoint import load_config
 
+        place = run.placement
         architecture = load_config(init)
         observation, action = runner_spaces(run)
         config = cls()
@@ -60,7 +62,8 @@ class PostTrainConfig(AlgorithmConfig):
         config.env_runners(
             env_runner_cls=RolloutRunner,
             num_env_runners=run.rollout.workers,
-            num_cpus_per_env_runner=1,
+            num_cpus_per_env_runner=place.worker_cpus,
+            custom_resources_per_env_runner=custom(worker_resources(place)),
             # RLlib's local runner would hold one more model and simulator in this process.
             create_local_env_runner=False,
             sample_timeout_s=run.rollout.timeout_s,
@@ -69,7 +72,13 @@ class PostTrainConfig(AlgorithmConfig):
             restart_failed_env_runners=True,
             env_runner_health_probe_timeout_s=PROBE_S,
         )
-        config.learners(learner_class=PostTrainLearner, num_learners=num_learners)
+        config.learners(
+            learner_class=PostTrainLearner,
+            num_learners=place.learners,
+            num_cpus_per_learner=place.learner_cpus,
+            num_gpus_per_learner=place.learner_gpus,
+            custom_resources_per_learner=custom(learner_resources(place)),
+        )
         config.rl_module(
             model_config={
                 "init": init,

@@ -18,10 +18,13 @@ from alpamayo.cluster import probe
 from alpamayo.cluster.client import Cluster
 from alpamayo.cluster.submit import Job
 from alpamayo.config import RunConfig
+from alpamayo.placement import missing, roles, told
 from alpamayo.types import CheckFailed
 
 PROBE_TIMEOUT_S = 300.0
 POLL_S = 1.0
+# The setting that says how many there are.
+SIZE = {"rollout worker": "rollout.workers", "learner": "placement.learners"}
 # Not needed to drive and learn: the camera's encoder of replays.
 OPTIONAL = ("cv2",)
 
@@ -106,11 +109,17 @@ def _alpamayo(job: Job, installed: bool) -> Finding:
 
 
 def _resources(config: RunConfig, nodes: list[dict[str, float]]) -> Finding:
-    """Workers need a core each (on any node), the job itself one more for the learner."""
-    cores = [int(node.get("CPU", 0)) for node in nodes]
-    workers = config.rollout.workers
-    seen = f"{len(nodes)} nodes with {sum(cores)} CPUs; {workers} workers need one each"
-    if workers <= sum(cores):
-        return Finding("resources", seen)
-    fit = max(sum(cores), 1)
-    return Finding("resources", seen, f"set rollout.workers={fit}, or let the cluster grow first")
+    """Room for every process of the run; the one that drives it asks for nothing."""
+    wanted = roles(config)
+    cores, gpus = (sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU"))
+    seen = f"{len(nodes)} nodes with {cores:g} CPUs and {gpus:g} GPUs; " + "; ".join(
+        f"{r.count} x {r.name} ({told(r.each)} each)" for r in wanted
+    )
+    without = missing(wanted, nodes)
+    problems = [
+        f"no room for {without[role.name]} of {role.count} x {role.name}: set {SIZE[role.name]}="
+        f"{max(role.count - without[role.name], 0)}, or let the cluster grow first"
+        for role in wanted
+        if role.name in without
+    ]
+    return Finding("resources", seen, "; ".join(problems))

@@ -46,13 +46,19 @@ def main(storage):  # type: ignore[no-untyped-def]
     import ray
 
     ray.init(log_to_driver=False, logging_level="ERROR")
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    # What else Ray counts (memory, each node's own name) is of no interest.
+    hidden = ("memory", "object_store_memory")
+    nodes = [
+        {k: v for k, v in node["Resources"].items() if k not in hidden and ":" not in k}
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
     told = {
         "python": platform.python_version(),
         "ray": ray.__version__,
         "packages": found(),
         "alpamayo": importlib.util.find_spec("alpamayo") is not None,
-        "nodes": [{k: v for k, v in node.items() if k in ("CPU", "GPU")} for node in nodes],
+        "nodes": nodes,
         "storage_problem": writable(storage),
     }
     print(MARK + json.dumps(told), flush=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import signal
@@ -19,7 +20,8 @@ from pathlib import Path
 import ray
 
 from alpamayo.config import RunConfig
-from alpamayo.types import CheckFailed
+from alpamayo.placement import custom, missing, roles, told
+from alpamayo.types import CheckFailed, RequestError
 
 MIN_STORE_BYTES = 256 << 20
 END_S = 10.0  # how long Ray's processes may take to end
@@ -36,11 +38,9 @@ def store_bytes(run: RunConfig) -> int:
 
 
 @contextlib.contextmanager
-def ray_session(
-    run: RunConfig, *, object_store_memory: int | None = None, learners: int = 0
-) -> Iterator[None]:
+def ray_session(run: RunConfig, *, object_store_memory: int | None = None) -> Iterator[None]:
     """Start Ray, or join the cluster that RAY_ADDRESS names; stop what was started, also after an
-    error. ``learners``: how many live in processes of their own.
+    error. RequestError if this machine has not what the run's ``placement`` asks for.
     """
     # Ray's and RLlib's advice to developers; what matters to a user is raised or told by the loop.
     for name in ("ray", "ray.rllib"):
@@ -61,21 +61,25 @@ def ray_session(
     folder = tempfile.mkdtemp(prefix="alp-", dir="/tmp")
     before = set(descendants(os.getpid()))
     try:
-        _start(run, folder, object_store_memory or store_bytes(run), learners)
+        _start(run, folder, object_store_memory or store_bytes(run))
         yield
     finally:
         _shut_down(set(descendants(os.getpid())) - before)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(run: RunConfig, folder: str, object_store_memory: int, learners: int) -> None:
+def _start(run: RunConfig, folder: str, object_store_memory: int) -> None:
+    wanted = roles(run)
+    named = {name: 1.0 for role in wanted for name in custom(role.each)}
+    asked = sum(role.count * role.each["CPU"] for role in wanted)
     # A signal to the whole process group (a job scheduler, `timeout`) must reach this process
     # alone, or Ray is gone before the run is saved. Children inherit the mask.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         ray.init(
-            # A worker has a core each; a learner that lives in this process is not counted.
-            num_cpus=max(run.rollout.workers, os.cpu_count() or 1) + 1 + learners,
+            # Cores are shared if there are too few; a learner in this process is not counted.
+            num_cpus=max(math.ceil(asked), os.cpu_count() or 1) + 1,
+            resources=named,  # a cluster's kinds of nodes are all here
             object_store_memory=object_store_memory,
             include_dashboard=False,
             _temp_dir=folder,
@@ -87,6 +91,12 @@ def _start(run: RunConfig, folder: str, object_store_memory: int, learners: int)
         raise CheckFailed(f"Ray did not start ({error}); is the machine overloaded?") from error
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    for name, count in missing(wanted, [node["Resources"] for node in ray.nodes()]).items():
+        each = next(told(role.each) for role in wanted if role.name == name)
+        raise RequestError(
+            f"placement: expected a machine with room for every {name} ({each} each), "
+            f"{count} found none"
+        )
 
 
 def _shut_down(started: set[tuple[int, str]]) -> None:

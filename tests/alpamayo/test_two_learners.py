@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from alpamayo.config import BranchingConfig, RunConfig
+from alpamayo.config import BranchingConfig, PlacementConfig, RunConfig
 from alpamayo.learner import parallel
 from alpamayo.types import FloatArray
 from tests.alpamayo import small_run
@@ -65,7 +65,8 @@ def _after_one_update(
     from alpamayo.loop import PostTrainConfig
     from alpamayo.training import flatten
 
-    made: Any = PostTrainConfig.of(config, str(init), num_learners=learners).build_algo()
+    config = replace(config, placement=replace(config.placement, learners=learners))
+    made: Any = PostTrainConfig.of(config, str(init)).build_algo()
     try:
         metrics = flatten(made.train())
         learned, _, _ = made.training_state()
@@ -91,7 +92,8 @@ def test_two_learners_make_the_update_of_one(tmp_path: Path) -> None:
     )
     branching = BranchingConfig(share=0.5, group_size=4)
     config = replace(config, rollout=replace(config.rollout, branching=branching))
-    with ray_session(config, object_store_memory=300 << 20, learners=2):
+    two_learners = replace(config, placement=PlacementConfig(learners=2))
+    with ray_session(two_learners, object_store_memory=300 << 20):
         one, alone, _ = _after_one_update(config, init, 0)
         two, together, digests = _after_one_update(config, init, 2)
     assert digests[0] == digests[1]  # both learners hold the same weights, bit by bit
