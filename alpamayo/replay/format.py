@@ -109,8 +109,9 @@ class Replay:
 
 
 def hash_of(scenario: Scenario) -> str:
-    """SHA-256 of all that a sampled scenario says."""
-    text = json.dumps(to_plain(scenario), allow_nan=False, sort_keys=True, separators=(",", ":"))
+    """SHA-256 of all that a sampled scenario says, as it comes out of a file (3 m is 3.0 m)."""
+    read = from_plain(Scenario, to_plain(scenario), "scenario")
+    text = json.dumps(to_plain(read), allow_nan=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -66,6 +66,13 @@ def test_columns_of_ticks_agree_with_the_decisions(replays: list[Replay]) -> Non
         assert replay.header.scenario_hash == hash_of(replay.header.scenario)
 
 
+def test_the_hash_of_a_scenario_does_not_care_how_its_numbers_are_written() -> None:
+    one = drawn("hard_lead_brake")
+    whole = replace(one, light=1, duration_s=12)  # as a file that says 12 is sampled
+    assert hash_of(whole) == hash_of(replace(one, light=1.0, duration_s=12.0))
+    assert hash_of(whole) != hash_of(replace(one, light=1.0, duration_s=12.5))
+
+
 def test_latencies_are_the_drawn_ones(replays: list[Replay]) -> None:
     # 0.1 s and up to 0.1 s more or less, in whole ticks.
     seen = {round(float(v), 6) for r in replays for v in r.columns["latency_s"]}
