@@ -332,8 +332,8 @@ class WarmstartConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """``alpamayo eval``: ``episodes`` of ``suite``; the first ``replays`` of them are recorded (0 =
-    none).
+    """``alpamayo eval``: ``episodes`` of ``suite``; ``replays`` of them are recorded, failures
+    first (0 = none, -1 = every failure).
     """
 
     name: str = "eval"
@@ -343,7 +343,7 @@ class EvalConfig:
     suite: str = "heldout"
     episodes: int = number(320, ge=1)
     batch: int = number(64, ge=1)
-    replays: int = number(4, ge=0)
+    replays: int = number(4, ge=-1)
     threads: int = number(2, ge=1, le=1024)
     sim: SimConfig = field(default_factory=SimConfig)
 

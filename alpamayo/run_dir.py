@@ -63,9 +63,7 @@ class RunDir:
         from alpamayo.config import to_yaml
 
         text = f"# Settings of an `alpamayo {kind}` run, resolved.\n{to_yaml(config)}"
-        path = _make_unique(
-            Path(config.run_root), f"{config.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-        )
+        path = stamped_folder(config.run_root, config.name)
         run = cls(path, kind, config)
         try:
             run.write_text("config.yaml", text)
@@ -232,6 +230,11 @@ def _git(root: Path, *words: str) -> str:
         ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
     )
     return done.stdout
+
+
+def stamped_folder(root: str | Path, name: str) -> Path:
+    """Make ``root/<name>-<date and time>``, for a run or for what is made of several."""
+    return _make_unique(Path(root), f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
 
 
 def _make_unique(root: Path, name: str) -> Path:

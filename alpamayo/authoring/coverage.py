@@ -198,7 +198,7 @@ def _training_rows(file: Path) -> list[Row]:
 
 
 def _evaluation_rows(folder: Path) -> list[Row]:
-    from alpamayo.evaluation.report import load_report
+    from alpamayo.evaluation.runs import load_report
 
     roles = load_report(folder)
     chosen = next((roles[r] for r in ("after", "before", "expert") if roles.get(r)), [])

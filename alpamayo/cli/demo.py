@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from alpamayo.config import load_config
     from alpamayo.demo import run_demo, summary
-    from alpamayo.evaluation.compare import format_table
+    from alpamayo.evaluation.text import format_table
     from alpamayo.paths import find_config, resolve_policy
     from alpamayo.run_dir import RunDir
     from alpamayo.training import check_request

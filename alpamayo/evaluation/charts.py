@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 
@@ -61,6 +62,81 @@ def interval_mark(
         y = 8 + 11 * n
         parts.append(f"<line class='{name}' x1='{a:.1f}' x2='{b:.1f}' y1='{y}' y2='{y}'/>")
         parts.append(f"<circle class='{name}' cx='{m:.1f}' cy='{y}' r='3.6'/>")
+    return "".join(parts) + "</svg>"
+
+
+def histogram(
+    sides: Sequence[tuple[str, Sequence[float]]], *, bins: int = 20, width: int = 420,
+    height: int = 190,
+) -> str:  # fmt: skip
+    """Shares of values from 0 to 1 in ``bins``, the ``sides`` (name, values) beside each other."""
+    shares = []
+    for _, values in sides:
+        counts = [0] * bins
+        for value in values:
+            counts[min(int(max(value, 0.0) * bins), bins - 1)] += 1
+        shares.append([c / max(len(values), 1) for c in counts])
+    top = max((s for side in shares for s in side), default=0.0) or 1.0
+    left, right, above, below = 44, 8, 10, 24
+    wide, high = width - left - right, height - above - below
+    parts = [f"<svg viewBox='0 0 {width} {height}' role='img' class='chart'>"]
+    for y in ticks(0.0, top):
+        v = above + (1 - y / top) * high
+        parts.append(
+            f"<line class='grid' x1='{left}' x2='{width - right}' y1='{v:.1f}' y2='{v:.1f}'/>"
+            f"<text x='{left - 6}' y='{v + 3.5:.1f}' text-anchor='end'>{100 * y:g} %</text>"
+        )
+    for x in (0.0, 0.25, 0.5, 0.75, 1.0):
+        anchor = "end" if x == 1.0 else "middle"
+        parts.append(
+            f"<text x='{left + x * wide:.1f}' y='{height - 8}' text-anchor='{anchor}'>{x:g}</text>"
+        )
+    slot = wide / bins
+    bar = (slot - 1.5) / max(len(sides), 1)
+    for n, (name, _) in enumerate(sides):
+        for k, share in enumerate(shares[n]):
+            if share > 0:
+                x, tall = left + k * slot + n * bar, share / top * high
+                parts.append(
+                    f"<rect class='{_SIDES[n]}' x='{x:.1f}' y='{above + high - tall:.1f}' "
+                    f"width='{bar:.1f}' height='{tall:.1f}'><title>{html.escape(name)}: "
+                    f"{100 * share:.1f} % from {k / bins:g} to {(k + 1) / bins:g}</title></rect>"
+                )
+    return "".join(parts) + "</svg>"
+
+
+_SIDES = ("before", "after")
+
+
+def stacked_bars(
+    lines: Sequence[tuple[str, Sequence[tuple[str, str, int]]]], width: int = 900
+) -> str:
+    """One bar of full width per line: (name, parts), a part being (words, css class, count)."""
+    left, tall, step = 150, 20, 30
+    height = step * len(lines) + 2
+    parts = [f"<svg viewBox='0 0 {width} {height}' role='img' class='bars'>"]
+    for n, (name, pieces) in enumerate(lines):
+        y, total = 2 + n * step, sum(count for _, _, count in pieces) or 1
+        shown = name if len(name) <= 22 else name[:21] + "\u2026"
+        parts.append(
+            f"<text x='{left - 8}' y='{y + 14}' text-anchor='end'>{html.escape(shown)}</text>"
+        )
+        x = float(left)
+        for words, tone, count in pieces:
+            size = count / total * (width - left)
+            if count == 0:
+                continue
+            label = f"{words}: {count}"
+            parts.append(
+                f"<g class='{tone}'><rect x='{x:.1f}' y='{y}' width='{max(size - 1, 0.5):.1f}' "
+                f"height='{tall}'><title>{html.escape(label)}</title></rect>"
+            )
+            if size > 6.0 * len(label):
+                parts.append(
+                    f"<text class='in' x='{x + 6:.1f}' y='{y + 14}'>{html.escape(label)}</text>"
+                )
+            parts.append("</g>")
+            x += size
     return "".join(parts) + "</svg>"
 
 

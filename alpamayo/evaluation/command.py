@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from alpamayo.evaluation.compare import Comparison, Key, compare, episode_key, summarise
+from alpamayo.evaluation.gates import Gate, Verdict, check_gates, group_name, judge
 from alpamayo.evaluation.parallel import evaluate
-from alpamayo.evaluation.report import ReportFiles, ReportInput, load_report, write_report
+from alpamayo.evaluation.report import ReportFiles, ReportInput, write_report
 from alpamayo.evaluation.runner import EpisodeLog
+from alpamayo.evaluation.runs import load_run
 from alpamayo.log import Progress
 from alpamayo.metrics import is_failure
 from alpamayo.run_dir import RunDir
 from alpamayo.types import EpisodeResult, RequestError, Scenario
 from sim.config import SimConfig
+
+EVERY_FAILURE = -1  # as a number of replays
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,18 @@ class EvalRequest:
     processes: int
     expert_reference: bool
     baseline: tuple[str, list[EpisodeResult], list[EpisodeResult]] | None
+    tags: dict[str, tuple[str, ...]]  # of each scenario
+    gates: tuple[Gate, ...] = ()
 
     @classmethod
     def prepare(
-        cls, config: Any, *, processes: int, expert_reference: bool, baseline: str | None
+        cls,
+        config: Any,
+        *,
+        processes: int,
+        expert_reference: bool,
+        baseline: str | None,
+        gates: Sequence[str] = (),
     ) -> EvalRequest:
         from alpamayo.config import policy_options
         from alpamayo.paths import resolve_policy
@@ -48,7 +60,8 @@ class EvalRequest:
         policy = load_policy(spec, **decode)
         check_rig(policy, config.sim.rig)
         sim = config.sim if needs_images(spec, policy) else without_camera(config.sim)
-        scenarios = tuple(load_suite(config.suite).draw(config.episodes))
+        suite = load_suite(config.suite)
+        scenarios = tuple(suite.draw(config.episodes))
         repeated = len(scenarios) - len({(s.id, s.seed) for s in scenarios})
         if repeated:
             raise RequestError(
@@ -56,7 +69,15 @@ class EvalRequest:
                 f"expected at most {config.episodes - repeated} episodes"
             )
         before = None if baseline is None else _load_baseline(baseline, scenarios)
-        return cls(config, spec, decode, sim, scenarios, processes, expert_reference, before)
+        documents = [suite.load(name) for name in dict(suite.pairs(config.episodes))]
+        tags = {document.id: tuple(document.tags) for document in documents}
+        groups = {group_name(s.family, s.nominal) for s in scenarios}
+        groups |= {tag for of_one in tags.values() for tag in of_one}
+        checked = check_gates(gates, paired=before is not None, groups=groups)
+        return cls(
+            config, spec, decode, sim, scenarios, processes, expert_reference, before, tags,
+            tuple(checked),
+        )  # fmt: skip
 
     @property
     def drives_expert(self) -> bool:
@@ -77,6 +98,7 @@ class EvalOutcome:
     files: ReportFiles
     replays: tuple[Path, ...]
     results: tuple[EpisodeResult, ...]
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def all_failed(self) -> bool:
@@ -91,16 +113,15 @@ def _load_baseline(
     path: str, scenarios: Sequence[Scenario]
 ) -> tuple[str, list[EpisodeResult], list[EpisodeResult]]:
     """(name, its episodes, its expert's episodes), in the order of ``scenarios``."""
-    roles = load_report(path)
-    rows = roles.get("after") or roles.get("before") or []
-    table = {episode_key(r): r for r in rows}
+    run = load_run(path)
+    table = {episode_key(r): r for r in run.results}
     missing = [s for s in scenarios if (s.id, s.seed) not in table]
     if missing:
         raise RequestError(
             f"{path}: expected an evaluation of the same episodes; it lacks {len(missing)}, "
             f"first {missing[0].id} seed {missing[0].seed}"
         )
-    experts = {episode_key(r): r for r in roles.get("expert", [])}
+    experts = {episode_key(r): r for r in run.expert}
     expert = [experts[k] for s in scenarios if (k := (s.id, s.seed)) in experts]
     name = Path(path).name.removesuffix(".json")
     ordered = [table[(s.id, s.seed)] for s in scenarios]
@@ -148,11 +169,16 @@ def run_eval(request: EvalRequest, run_dir: RunDir, progress: Progress) -> EvalO
     if request.baseline is not None:
         before, after = request.baseline[1], results
         comparison = compare(
-            before, after, expert=expert or None, names=(request.baseline[0], name)
+            before,
+            after,
+            expert=expert or None,
+            names=(request.baseline[0], name),
+            tags=request.tags,
         )
     else:
         before, after = results, []
-        comparison = summarise(results, name=name, expert=expert or None)
+        comparison = summarise(results, name=name, expert=expert or None, tags=request.tags)
+    verdicts = tuple(judge(gate, comparison) for gate in request.gates)
     report = ReportInput(
         title=f"{name} on {config.suite}",
         comparison=comparison,
@@ -163,8 +189,11 @@ def run_eval(request: EvalRequest, run_dir: RunDir, progress: Progress) -> EvalO
         decoding=describe_decoding(request.decode),
         replays=links,
         commands=[_command(request)],
+        tags=request.tags,
+        verdicts=verdicts,
     )
-    return EvalOutcome(comparison, write_report(run_dir.path, report), tuple(files), tuple(results))
+    written = write_report(run_dir.path, report)
+    return EvalOutcome(comparison, written, tuple(files), tuple(results), verdicts)
 
 
 def without_camera(config: SimConfig) -> SimConfig:
@@ -188,14 +217,16 @@ def record_replays(
     policy: str,
     decode: Mapping[str, Any],
 ) -> tuple[dict[Key, list[tuple[str, str]]], list[Path]]:
-    """Record ``count`` episodes, failures first, as replay and page; (report links, replay
-    files).
+    """Record ``count`` episodes, failures first, as replay and page (``EVERY_FAILURE``: those and
+    no others); (report links, replay files).
     """
     from alpamayo.replay.format import SUFFIX, write_replay
     from alpamayo.replay.html import write_html
     from alpamayo.replay.record import record_episode
 
     order = sorted(logs, key=lambda n: (not is_failure(results[n]), not results[n].collision, n))
+    if count == EVERY_FAILURE:
+        count = sum(is_failure(results[n]) for n in logs)
     links: dict[Key, list[tuple[str, str]]] = {}
     files = []
     for index in order[:count]:

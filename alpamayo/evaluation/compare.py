@@ -1,40 +1,49 @@
-"""Before against after on the same episodes: every number with a 95 % interval.
+"""One policy's episodes, or two policies' on the same episodes: every number with a 95 % interval.
 
 Episodes are paired by (scenario id, seed). An episode that failed to run counts as a failure and
 scores 0 in every table, and the number of such rows is stated, so that nothing can look better by
-not running.
+not running. The failure rate is the one question asked in advance; the p-values of the other
+metrics, and those of the families and tags among themselves, are adjusted by Holm's procedure.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from alpamayo.metrics import driving_score, is_failure, scene_score
+from alpamayo.evaluation.measures import MEASURES, RATIOS, Measure, expert_progress_m
+from alpamayo.metrics import driving_score, is_failure
 from alpamayo.stats import (
     Interval,
+    holm,
+    incidents_per_distance,
     mcnemar,
     paired_bootstrap,
+    rate_difference,
+    rate_interval,
+    rate_reduction,
     ratio_of_means,
-    relative_reduction,
-    wilson_interval,
+    sign_flip_test,
 )
 from alpamayo.types import EpisodeResult, FloatArray
 
 Key = tuple[str, int]
+Results = Sequence[EpisodeResult]
+Experts = Sequence[EpisodeResult | None]
+PRIMARY = "failure"  # the question asked in advance: its p-value is not adjusted
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One line of a table. ``difference`` is after - before; ``p_value`` (McNemar) only for paired
-    rates.
+    """One line of a table. ``difference`` is after - before.
 
     ``kind`` is ``rate`` (share of episodes), ``share``, or a unit; ``better`` is ``lower`` or
-    ``higher``.
+    ``higher``. ``episodes`` it was measured in. ``p_value``: McNemar's exact test for rates, the
+    paired permutation test for means; ``p_adjusted`` by Holm over the table.
     """
 
     name: str
@@ -45,12 +54,14 @@ class MetricRow:
     after: Interval | None = None
     difference: Interval | None = None
     p_value: float | None = None
+    p_adjusted: float | None = None
+    episodes: int = 0
 
 
 @dataclass(frozen=True)
-class FamilyRow:
-    """Failures and mean driving score of one scenario family; nominal twins are a row of their
-    own.
+class GroupRow:
+    """Failures and mean driving score of one scenario family or tag; nominal twins of a family are
+    a row of their own. ``failed``: episodes that failed to run, of both policies.
     """
 
     family: str
@@ -59,14 +70,20 @@ class FamilyRow:
     failures_before: int
     failure_before: Interval
     score_before: float
+    failed: int = 0
     failures_after: int | None = None
     failure_after: Interval | None = None
     score_after: float | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything a report shows. With one policy only, the ``after`` columns are None."""
+    """Everything a report shows. With one policy only, the ``after`` columns are None.
+
+    ``regressions``: episodes that went well before and failed after; ``fixes``: the opposite.
+    """
 
     before_name: str
     after_name: str | None
@@ -75,8 +92,11 @@ class Comparison:
     failed_after: int
     has_expert: bool
     rows: tuple[MetricRow, ...]
-    families: tuple[FamilyRow, ...]
+    families: tuple[GroupRow, ...]
+    tags: tuple[GroupRow, ...]
     reduction: Interval | None
+    regressions: tuple[Key, ...] = ()
+    fixes: tuple[Key, ...] = ()
 
     def row(self, name: str) -> MetricRow:
         return next(r for r in self.rows if r.name == name)
@@ -89,9 +109,13 @@ class Comparison:
             "episodes": self.episodes,
             "failed_to_run": {"before": self.failed_before, "after": self.failed_after},
             "expert_reference": self.has_expert,
-            "failure_reduction": None if self.reduction is None else self.reduction.as_dict(),
+            "failure_reduction": _plain(self.reduction),
             "metrics": {r.name: _row_dict(r) for r in self.rows},
-            "families": [_family_dict(f) for f in self.families],
+            "families": [_row_dict(f) for f in self.families],
+            "tags": [_row_dict(t) for t in self.tags],
+            "regressions": [list(key) for key in self.regressions],
+            "fixes": [list(key) for key in self.fixes],
+            "correction": "Holm",
         }
 
 
@@ -100,23 +124,25 @@ def episode_key(result: EpisodeResult) -> Key:
 
 
 def summarise(
-    results: Sequence[EpisodeResult],
+    results: Results,
     *,
     name: str = "policy",
-    expert: Sequence[EpisodeResult] | None = None,
+    expert: Results | None = None,
+    tags: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
     resamples: int = 10_000,
 ) -> Comparison:
-    """The tables of one policy's episodes."""
-    return _compare(results, None, expert, (name, None), seed, resamples)
+    """The tables of one policy's episodes. ``tags``: scenario id -> its tags."""
+    return _compare(results, None, expert, (name, None), tags or {}, seed, resamples)
 
 
 def compare(
-    before: Sequence[EpisodeResult],
-    after: Sequence[EpisodeResult],
+    before: Results,
+    after: Results,
     *,
-    expert: Sequence[EpisodeResult] | None = None,
+    expert: Results | None = None,
     names: tuple[str, str] = ("before", "after"),
+    tags: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
     resamples: int = 10_000,
 ) -> Comparison:
@@ -125,102 +151,55 @@ def compare(
     ``expert``: its results on the same episodes; progress is then relative to it, else to the
     speed-limit reference.
     """
-    after_by_key = _by_key(after, "after")
-    if set(after_by_key) != set(_by_key(before, "before")):
+    after_by_key = by_key(after, "after")
+    if set(after_by_key) != set(by_key(before, "before")):
         raise ValueError("before and after must hold the same (scenario id, seed) episodes")
     ordered = [after_by_key[episode_key(b)] for b in before]
-    return _compare(before, ordered, expert, names, seed, resamples)
+    return _compare(before, ordered, expert, names, tags or {}, seed, resamples)
 
 
-def _by_key(results: Sequence[EpisodeResult], what: str) -> dict[Key, EpisodeResult]:
+def by_key(results: Results, what: str) -> dict[Key, EpisodeResult]:
     table = {episode_key(r): r for r in results}
     if len(table) != len(results):
         raise ValueError(f"{what}: an episode (scenario id, seed) appears more than once")
     return table
 
 
-def expert_progress(
-    results: Sequence[EpisodeResult], expert: Sequence[EpisodeResult] | None
-) -> list[float | None]:
-    """The expert's progress on each episode; None without an expert or where it failed to run."""
+def aligned_experts(results: Results, expert: Results | None) -> list[EpisodeResult | None]:
+    """The expert's episode for each result, None without an expert."""
     if expert is None:
         return [None] * len(results)
     table = {episode_key(e): e for e in expert}
     missing = [episode_key(r) for r in results if episode_key(r) not in table]
     if missing:
         raise ValueError(f"the expert's results lack {len(missing)} episodes, first {missing[0]}")
-    found = [table[episode_key(r)] for r in results]
-    return [None if e.end == "failed" else e.progress_m for e in found]
+    return [table[episode_key(r)] for r in results]
 
 
-def _reference_m(result: EpisodeResult, expert_m: float | None) -> float:
-    return result.reference_m if expert_m is None else expert_m
-
-
-Column = Callable[[EpisodeResult, float | None], float]
-
-# name, label, kind, better, value of one episode given the expert's progress.
-_RATES: tuple[tuple[str, str, Column], ...] = (
-    ("failure", "at-fault collision or off-road", lambda r, _: is_failure(r)),
-    ("at_fault", "at-fault collision", lambda r, _: r.at_fault),
-    ("off_road", "off-road", lambda r, _: r.off_road),
-    ("red_light", "red light run", lambda r, _: r.red_light),
-    ("other_collision", "collision, other at fault", lambda r, _: r.collision and not r.at_fault),
-)
-_MEANS: tuple[tuple[str, str, str, str, Column], ...] = (
-    ("driving_score", "driving score", "share", "higher", driving_score),
-    ("scene_score", "scene score (AlpaSim)", "share", "higher", scene_score),
-    ("comfort", "comfortable decisions", "share", "higher", lambda r, _: r.comfort),
-    ("ttc_share", "decisions with TTC >= 0.95 s", "share", "higher", lambda r, _: r.ttc_share),
-    ("mean_speed", "mean speed", "m/s", "higher", lambda r, _: r.mean_speed_mps),
-    ("plan_deviation", "plan deviation", "m", "lower", lambda r, _: r.plan_deviation_m),
-    ("plan_ms", "plan latency per batch", "ms", "lower", lambda r, _: r.plan_ms),
-)
-
-
+# --------------------------------------------------------------------------------------
+# Rows
+# --------------------------------------------------------------------------------------
 def _compare(
-    before: Sequence[EpisodeResult],
-    after: Sequence[EpisodeResult] | None,
-    expert: Sequence[EpisodeResult] | None,
+    before: Results,
+    after: Results | None,
+    expert: Results | None,
     names: tuple[str, str | None],
+    tags: Mapping[str, Sequence[str]],
     seed: int,
     resamples: int,
 ) -> Comparison:
     if not before:
         raise ValueError("no episodes to compare")
-    reference = expert_progress(before, expert)
+    experts = aligned_experts(before, expert)
     options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-
-    def column(results: Sequence[EpisodeResult], value: Column) -> FloatArray:
-        pairs = zip(results, reference, strict=True)
-        return np.asarray([float(value(r, e)) for r, e in pairs])
-
-    rows: list[MetricRow] = []
-    for name, label, value in _RATES:
-        b = column(before, value)
-        a = None if after is None else column(after, value)
-        rows.append(
-            MetricRow(
-                name, label, "rate", "lower",
-                wilson_interval(int(b.sum()), len(b)),
-                None if a is None else wilson_interval(int(a.sum()), len(a)),
-                None if a is None else paired_bootstrap([b, a], **options),
-                None if a is None else mcnemar(b, a),
-            )
-        )  # fmt: skip
-    rows.append(_progress_row(before, after, reference, expert is not None, options))
-    for name, label, kind, better, value in _MEANS:
-        b = column(before, value)
-        a = None if after is None else column(after, value)
-        rows.append(
-            MetricRow(
-                name, label, kind, better,
-                paired_bootstrap([b], **options),
-                None if a is None else paired_bootstrap([a], **options),
-                None if a is None else paired_bootstrap([b, a], **options),
-            )
-        )  # fmt: skip
-    failures = [column(r, lambda e, _: is_failure(e)) for r in (before, after) if r is not None]
+    rows = [_measure_row(m, before, after, experts, options) for m in MEASURES]
+    at = 1 + max(n for n, m in enumerate(MEASURES) if m.kind == "rate")
+    rows[at:at] = [
+        _progress_row(before, after, experts, expert is not None, options),
+        *_distance_rows(before, after, options),
+    ]
+    wrong = [[is_failure(r) for r in rs] for rs in (before, after) if rs is not None]
+    pairs = list(zip(before, after, strict=True)) if after is not None else []
     return Comparison(
         before_name=names[0],
         after_name=names[1],
@@ -228,173 +207,194 @@ def _compare(
         failed_before=sum(r.end == "failed" for r in before),
         failed_after=sum(r.end == "failed" for r in after or ()),
         has_expert=expert is not None,
-        rows=tuple(rows),
-        families=tuple(_families(before, after, reference)),
-        reduction=relative_reduction(*failures, **options) if len(failures) == 2 else None,
-    )
+        rows=tuple(_adjusted(rows, lambda r: r.name != PRIMARY)),
+        families=tuple(_families(before, after, experts)),
+        tags=tuple(_tag_rows(before, after, experts, tags)),
+        reduction=rate_reduction(*wrong) if len(wrong) == 2 else None,
+        regressions=tuple(
+            episode_key(b) for b, a in pairs if is_failure(a) and not is_failure(b)
+        ),
+        fixes=tuple(episode_key(b) for b, a in pairs if is_failure(b) and not is_failure(a)),
+    )  # fmt: skip
+
+
+def _measure_row(
+    measure: Measure,
+    before: Results,
+    after: Results | None,
+    experts: Experts,
+    options: Mapping[str, Any],
+) -> MetricRow:
+    sides = [before] if after is None else [before, after]
+    told = [[measure.value(r, e) for r, e in zip(s, experts, strict=True)] for s in sides]
+    known = [n for n in range(len(before)) if all(values[n] is not None for values in told)]
+    columns = [np.asarray([values[n] for n in known], dtype=np.float64) for values in told]
+    head = measure.name, measure.label, measure.kind, measure.better
+    if not known:
+        nothing = Interval(math.nan, math.nan, math.nan)
+        return MetricRow(*head, nothing, None if after is None else nothing)
+    if measure.kind == "rate":
+        single = [rate_interval(int(c.sum()), len(c)) for c in columns]
+        change = rate_difference(*columns) if after is not None else None
+        p_value = mcnemar(*columns) if after is not None else None
+    else:
+        unit = measure.kind == "share"
+        single = [paired_bootstrap([c], ends=[[0.0], [1.0]] if unit else (), **options)
+                  for c in columns]  # fmt: skip
+        change = p_value = None
+        if after is not None:
+            both = [[1.0, 0.0], [0.0, 1.0]] if unit else ()
+            change = paired_bootstrap(columns, ends=both, **options)
+            p_value = sign_flip_test(*columns, **options)
+    return MetricRow(
+        *head, single[0], single[1] if after is not None else None, change, p_value,
+        episodes=len(known),
+    )  # fmt: skip
 
 
 def _progress_row(
-    before: Sequence[EpisodeResult],
-    after: Sequence[EpisodeResult] | None,
-    reference: Sequence[float | None],
+    before: Results,
+    after: Results | None,
+    experts: Experts,
     has_expert: bool,
-    options: dict[str, Any],
+    options: Mapping[str, Any],
 ) -> MetricRow:
     """Total progress over the total progress of the reference: a ratio of sums, so long episodes
     count as such.
     """
     # An episode that could not be loaded has no route of its own: take the other policy's.
-    pairs = zip(before, after or before, reference, strict=True)
+    pairs = zip(before, after or before, experts, strict=True)
     against = np.asarray([max(_reference_m(b, e), _reference_m(a, e)) for b, a, e in pairs])
-    driven_b = np.asarray([r.progress_m for r in before])
+    usual = float(against.mean())
     label = "progress / expert's" if has_expert else "progress / speed-limit reference"
-    ratio_before = ratio_of_means(driven_b, against, **options)
+    head = "progress", label, "share", "higher"
+    driven = [np.asarray([r.progress_m for r in s]) for s in (before, after) if s is not None]
+    ends = [[0.0, usual], [usual, usual]]
+    single = [ratio_of_means(d, against, ends=ends, **options) for d in driven]
     if after is None:
-        return MetricRow("progress", label, "share", "higher", ratio_before)
-    driven_a = np.asarray([r.progress_m for r in after])
+        return MetricRow(*head, single[0], episodes=len(before))
 
     def change(means: FloatArray) -> FloatArray:
         safe = np.where(means[2] > 0, means[2], 1.0)
         return np.where(means[2] > 0, (means[1] - means[0]) / safe, np.nan)
 
+    both = [[usual, 0.0, usual], [0.0, usual, usual]]
     return MetricRow(
-        "progress",
-        label,
-        "share",
-        "higher",
-        ratio_before,
-        ratio_of_means(driven_a, against, **options),
-        paired_bootstrap([driven_b, driven_a, against], change, **options),
-    )
+        *head, single[0], single[1],
+        paired_bootstrap([*driven, against], change, ends=both, **options),
+        sign_flip_test(*driven, **options), episodes=len(before),
+    )  # fmt: skip
 
 
-def _families(
-    before: Sequence[EpisodeResult],
-    after: Sequence[EpisodeResult] | None,
-    reference: Sequence[float | None],
-) -> list[FamilyRow]:
+def _reference_m(result: EpisodeResult, expert: EpisodeResult | None) -> float:
+    expert_m = expert_progress_m(expert)
+    return result.reference_m if expert_m is None else expert_m
+
+
+def _distance_rows(
+    before: Results, after: Results | None, options: Mapping[str, Any]
+) -> Iterable[MetricRow]:
+    """Kilometres driven per incident: inf if there was none, and its interval's low end still a
+    number.
+    """
+    for name, label, kind, better in RATIOS[1:]:
+        found = []
+        for side in (before, after):
+            if side is None:
+                continue
+            driven = [getattr(r, "distance_m", None) for r in side]
+            km = np.asarray([0.0 if d is None else d / 1000.0 for d in driven])
+            ran = [r.end != "failed" for r in side]
+            if any(d is None and r for d, r in zip(driven, ran, strict=True)) or not km.any():
+                found.append(Interval(math.nan, math.nan, math.nan))
+                continue
+            rate = incidents_per_distance([_incident(name, r) for r in side], km, **options)
+            found.append(Interval(*(_inverse(v) for v in (rate.value, rate.high, rate.low))))
+        yield MetricRow(
+            name, label, kind, better, found[0], found[1] if after is not None else None,
+            episodes=len(before),
+        )  # fmt: skip
+
+
+def _incident(name: str, result: EpisodeResult) -> bool:
+    if name == "km_between_failures":
+        return is_failure(result)
+    return result.collision or result.off_road or result.end == "failed"
+
+
+def _inverse(rate: float) -> float:
+    return math.inf if rate == 0.0 else 1.0 / rate
+
+
+def _adjusted(rows: Sequence[Any], counts: Any = lambda row: True) -> list[Any]:
+    """``rows`` with Holm-adjusted p-values; those that do not count keep their own."""
+    tested = [n for n, row in enumerate(rows) if row.p_value is not None and counts(row)]
+    corrected = dict(zip(tested, holm([rows[n].p_value for n in tested]), strict=True))
+    return [replace(row, p_adjusted=corrected.get(n, row.p_value)) for n, row in enumerate(rows)]
+
+
+# --------------------------------------------------------------------------------------
+# Groups
+# --------------------------------------------------------------------------------------
+def _families(before: Results, after: Results | None, experts: Experts) -> list[GroupRow]:
     groups: dict[tuple[bool, str], list[int]] = {}
     for n, result in enumerate(before):
         groups.setdefault((result.nominal, result.family), []).append(n)
-    rows = []
-    for (nominal, family), index in sorted(groups.items()):
-        count = len(index)
-        failures, score = _family_numbers([before[n] for n in index], [reference[n] for n in index])
-        row = FamilyRow(family, nominal, count, failures, wilson_interval(failures, count), score)
-        if after is not None:
-            failures_a, score_a = _family_numbers(
-                [after[n] for n in index], [reference[n] for n in index]
-            )
-            row = FamilyRow(
-                family, nominal, count, failures, row.failure_before, score,
-                failures_a, wilson_interval(failures_a, count), score_a,
-            )  # fmt: skip
-        rows.append(row)
-    return rows
-
-
-def _family_numbers(
-    results: Sequence[EpisodeResult], reference: Sequence[float | None]
-) -> tuple[int, float]:
-    scores = [driving_score(r, e) for r, e in zip(results, reference, strict=True)]
-    return sum(is_failure(r) for r in results), float(np.mean(scores))
-
-
-# --------------------------------------------------------------------------------------
-# Text
-# --------------------------------------------------------------------------------------
-def format_value(value: float, kind: str) -> str:
-    """A number as people read it: percent for rates, two digits for shares, the unit's own
-    precision else.
-    """
-    if not math.isfinite(value):
-        return "-"
-    if kind == "rate":
-        return f"{100 * value:.1f} %"
-    return f"{value:.3f}" if kind == "share" else f"{value:.2f}"
-
-
-def format_interval(interval: Interval | None, kind: str, signed: bool = False) -> str:
-    """``value [low, high]``; a difference carries its sign."""
-    if interval is None:
-        return ""
-    scale = 100.0 if kind == "rate" else 1.0
-    digits = {"rate": 1, "share": 3}.get(kind, 2)
-    unit = " %" if kind == "rate" else ""
-    sign = "+" if signed else ""
-
-    def number(value: float) -> str:
-        return format(value * scale, f"{sign}.{digits}f") if math.isfinite(value) else "-"
-
-    return f"{number(interval.value)}{unit} [{number(interval.low)}, {number(interval.high)}]"
-
-
-def format_table(comparison: Comparison) -> str:
-    """The before/after table as plain text, 95 % intervals in brackets."""
-    paired = comparison.after_name is not None
-    header = ["", comparison.before_name]
-    if comparison.after_name is not None:
-        header += [comparison.after_name, "change"]
-    lines = [header]
-    for row in comparison.rows:
-        unit = f" [{row.kind}]" if row.kind not in ("rate", "share") else ""
-        cells = [row.label + unit, format_interval(row.before, row.kind)]
-        if paired:
-            cells += [
-                format_interval(row.after, row.kind),
-                format_interval(row.difference, row.kind, signed=True),
-            ]
-        lines.append(cells)
-    widths = [max(len(line[c]) for line in lines) for c in range(len(header))]
-    text = [
-        "  ".join(
-            cell.ljust(w) if c == 0 else cell.rjust(w)
-            for c, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
+    rows = [
+        _group(family, nominal, index, before, after, experts)
+        for (nominal, family), index in sorted(groups.items())
     ]
-    text.insert(1, "-" * len(text[0]))
-    text += ["", headline(comparison)]
-    return "\n".join(text)
+    return _adjusted(rows)
 
 
-def headline(comparison: Comparison) -> str:
-    """One sentence with the number that matters."""
-    failed = comparison.failed_before + comparison.failed_after
-    note = f"; {failed} episodes failed to run and count as failures" if failed else ""
-    if comparison.reduction is None:
-        return f"{comparison.episodes} episodes, 95 % intervals{note}"
-    reduction = comparison.reduction
-    p_value = comparison.row("failure").p_value
-    return (
-        f"{comparison.episodes} paired episodes: at-fault collision + off-road rate reduced by "
-        f"{format_interval(reduction, 'rate')} relative (McNemar p = {p_value:.2g}){note}"
+def _tag_rows(
+    before: Results,
+    after: Results | None,
+    experts: Experts,
+    tags: Mapping[str, Sequence[str]],
+) -> list[GroupRow]:
+    """An episode counts in each of its tags; twins count like the others."""
+    groups: dict[str, list[int]] = {}
+    for n, result in enumerate(before):
+        for tag in tags.get(result.scenario_id, ()):
+            groups.setdefault(tag, []).append(n)
+    rows = [_group(t, False, i, before, after, experts) for t, i in sorted(groups.items())]
+    return _adjusted(rows)
+
+
+def _group(
+    name: str,
+    nominal: bool,
+    index: Sequence[int],
+    before: Results,
+    after: Results | None,
+    experts: Experts,
+) -> GroupRow:
+    def numbers(side: Results) -> tuple[list[bool], float]:
+        scores = [driving_score(side[n], expert_progress_m(experts[n])) for n in index]
+        return [is_failure(side[n]) for n in index], float(np.mean(scores))
+
+    sides = [s for s in (before, after) if s is not None]
+    failed = sum(s[n].end == "failed" for s in sides for n in index)
+    wrong, score = numbers(before)
+    row = GroupRow(
+        name, nominal, len(index), sum(wrong), rate_interval(sum(wrong), len(index)), score, failed
+    )
+    if after is None:
+        return row
+    wrong_after, score_after = numbers(after)
+    return replace(
+        row,
+        failures_after=sum(wrong_after),
+        failure_after=rate_interval(sum(wrong_after), len(index)),
+        score_after=score_after,
+        p_value=mcnemar(wrong, wrong_after),
     )
 
 
-def _row_dict(row: MetricRow) -> dict[str, Any]:
-    return {
-        "label": row.label,
-        "kind": row.kind,
-        "better": row.better,
-        "before": row.before.as_dict(),
-        "after": None if row.after is None else row.after.as_dict(),
-        "difference": None if row.difference is None else row.difference.as_dict(),
-        "p_value": row.p_value,
-    }
+def _row_dict(row: MetricRow | GroupRow) -> dict[str, Any]:
+    return {f.name: _plain(getattr(row, f.name)) for f in fields(row) if f.name != "name"}
 
 
-def _family_dict(row: FamilyRow) -> dict[str, Any]:
-    after = row.failure_after
-    return {
-        "family": row.family,
-        "nominal": row.nominal,
-        "episodes": row.episodes,
-        "failures_before": row.failures_before,
-        "failures_after": row.failures_after,
-        "failure_before": row.failure_before.as_dict(),
-        "failure_after": None if after is None else after.as_dict(),
-        "score_before": row.score_before,
-        "score_after": row.score_after,
-    }
+def _plain(value: Any) -> Any:
+    return value.as_dict() if isinstance(value, Interval) else value

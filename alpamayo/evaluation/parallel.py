@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from alpamayo.judged import JudgedEpisode
 from alpamayo.metrics import failed_result
 from alpamayo.types import EpisodeResult, Policy, RequestError, Scenario
 from sim.config import SimConfig
@@ -76,7 +77,8 @@ def evaluate(
     with _single_threaded_children():
         for chunk, outcome in _outcomes(chunks, processes):
             if isinstance(outcome, str):
-                rows = [failed_result(s, outcome, weights_version) for s in chunk.scenarios]
+                failed = (failed_result(s, outcome, weights_version) for s in chunk.scenarios)
+                rows: list[EpisodeResult] = [JudgedEpisode(**vars(row)) for row in failed]
                 logs: list[Any] = []
             else:
                 rows, logs = outcome

@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 from alpamayo import streams
-from alpamayo.metrics import EpisodeTracker, failed_result, plan_deviation, plan_waypoints
+from alpamayo.evaluation.plan_watch import PlanWatch
+from alpamayo.judged import JudgedEpisode, JudgedTracker, plain_result, side_hit
+from alpamayo.metrics import EpisodeTracker, failed_result
 from alpamayo.types import (
     DecodeTrace,
     EpisodeResult,
@@ -47,7 +49,7 @@ class EpisodeLog:
     """
 
     scenario: Scenario
-    result: EpisodeResult
+    result: EpisodeResult  # its plain columns, as a replay keeps them
     actions: FloatArray
     rewards: dict[str, FloatArray]
     decode_ms: FloatArray
@@ -76,7 +78,7 @@ class _Draft:
         names = list(self.rewards[0]) if self.rewards else []
         return EpisodeLog(
             scenario,
-            result,
+            plain_result(result),
             np.stack(self.actions).astype(np.float32),
             {n: np.asarray([r[n] for r in self.rewards], dtype=np.float32) for n in names},
             np.asarray(self.decode_ms, dtype=np.float32),
@@ -99,7 +101,7 @@ def run_episodes(
     progress: Progress | None = None,
     weights_version: int = -1,
 ) -> list[EpisodeResult]:
-    """Drive every scenario once; results in the order of ``scenarios``.
+    """Drive every scenario once; results in the order of ``scenarios``, as ``JudgedEpisode``.
 
     ``seed`` varies only the policy's sampling noise (0: the noise of the scenario's own seed).
     ``on_replay(index, log)`` gets the log of every finished episode, failed ones excepted;
@@ -163,9 +165,8 @@ class _Job:
         self._finished: list[tuple[int, _Draft | None]] = []
 
     def fail(self, index: int, error: Exception) -> None:
-        self.results[index] = failed_result(
-            self.scenarios[index], _text(error), self.weights_version
-        )
+        failed = failed_result(self.scenarios[index], _text(error), self.weights_version)
+        self.results[index] = JudgedEpisode(**vars(failed))
         self._finished.append((index, None))
 
     def finish(self, index: int, result: EpisodeResult, draft: _Draft) -> None:
@@ -245,9 +246,12 @@ class _BatchRun:
         self.slot = np.asarray(taken, dtype=np.int64)
         count = len(taken)
         self.tracker = EpisodeTracker(count, job.sim_config.decision_s)
+        self.judged = JudgedTracker(count, job.sim_config.decision_s)
+        for row, index in enumerate(taken):
+            self.judged.start(row, job.scenarios[index])
         self.drafts = [_Draft() for _ in range(count)]
         self.decision = np.zeros(count, dtype=np.int64)
-        self.waypoints = np.zeros((count, job.sim_config.plan_steps, 2))
+        self.watch = PlanWatch(count, job.sim_config)
         sim = job.sim_config
         self.last = LastPlans(
             count, sim.plan_steps, sim.plan_step_s, sim.decision_s, sim.expected_latency_s
@@ -271,12 +275,22 @@ class _BatchRun:
         plan_ms = (
             np.full(len(rows), elapsed_ms) if plan.decode_ms is None else np.asarray(plan.decode_ms)
         )
-        deviation = self._deviation(actions[rows], observation.speed_mps, observation.history, rows)
+        deviation, steady = self.watch.look(
+            rows, actions[rows], observation.speed_mps, observation.history,
+            self.decision[rows] == 0,
+        )  # fmt: skip
+        latency_s = self._latency_s(rows)
         signals = world.step(actions)
         terms = _reward_terms(signals, job.sim_config)
-        full_ms = np.zeros(len(self.slot))
-        full_ms[rows] = plan_ms
+        full_ms = self._spread(plan_ms, rows)
         self.tracker.update(signals, terms, plan_ms=full_ms, deviation_m=deviation)
+        self.judged.update(
+            signals,
+            time_s=np.asarray(world.time_s, dtype=np.float64),
+            latency_s=latency_s,
+            steady=steady,
+            rounds=None if plan.trace is None else self._spread(plan.trace.rounds, rows),
+        )
         self._log(rows, plan, actions, terms, plan_ms)
         self.decision[rows] += 1
         self.last.put(rows, actions[rows])
@@ -305,21 +319,24 @@ class _BatchRun:
         actions[rows] = planned
         return actions
 
-    def _deviation(
-        self, actions: FloatArray, speed: FloatArray, history: FloatArray, rows: IntArray
-    ) -> FloatArray:
-        """[B] distance to the previous plan; 0 at an episode's first decision and in empty
-        slots.
-        """
-        config = self.job.sim_config
-        waypoints = plan_waypoints(actions, speed, config.plan_step_s)
-        back = round(config.decision_s / config.tick_s)
-        previous_pose = np.asarray(history[:, -1 - back], dtype=np.float64)
-        deviation = np.zeros(len(self.slot))
-        distance = plan_deviation(self.waypoints[rows], previous_pose, waypoints)
-        deviation[rows] = np.where(self.decision[rows] > 0, distance, 0.0)
-        self.waypoints[rows] = waypoints
-        return deviation
+    def _latency_s(self, rows: IntArray) -> FloatArray:
+        """[B] simulated seconds until this decision's plan drives; 0 in empty slots."""
+        from sim.faults import faults_of
+        from sim.latency import latency_ticks
+
+        config, world = self.job.sim_config, self.world
+        scenarios = [self.job.scenarios[i] for i in self.slot[rows]]
+        seeds = np.asarray([s.seed for s in scenarios], dtype=np.int64)
+        faults = faults_of(world.state, rows, scenarios, config.tick_s)
+        time_s = np.asarray(world.time_s)[rows]
+        ticks = latency_ticks(config, seeds, self.decision[rows], faults, time_s)
+        return self._spread(ticks * config.tick_s, rows)
+
+    def _spread(self, values: Any, rows: IntArray) -> FloatArray:
+        """[B] with ``values`` in ``rows`` and 0 elsewhere."""
+        spread = np.zeros(len(self.slot))
+        spread[rows] = values
+        return spread
 
     def _log(
         self,
@@ -360,9 +377,23 @@ class _BatchRun:
                 weights_version=job.weights_version,
                 state_hash=hashes[n],
             )
+            kind, side = self._hit(int(row), result)
+            judged = self.judged.judged(int(row), result, hit_kind=kind, hit_side=side)
             self.slot[row] = -1
-            job.finish(index, result, self.drafts[row])
+            job.finish(index, judged, self.drafts[row])
         self._refill(ended)
+
+    def _hit(self, row: int, result: EpisodeResult) -> tuple[str, str]:
+        """(kind of the actor, side of the ego) of the collision that ended the episode in
+        ``row``.
+        """
+        if not result.collision:
+            return "", ""
+        scene = self.world.scene(row)
+        if result.collision_actor not in scene.ids:
+            return "", ""
+        n = list(scene.ids).index(result.collision_actor)
+        return scene.kinds[n], side_hit(scene.ego_pose, scene.boxes[n])
 
     def _refill(self, rows: IntArray) -> None:
         count = min(len(rows), len(self.waiting))
@@ -372,6 +403,7 @@ class _BatchRun:
                 try:
                     self.world.load(np.asarray([row]), [self.job.scenarios[index]])
                     self.slot[row] = index
+                    self.judged.start(int(row), self.job.scenarios[index])
                     break
                 except Exception as error:
                     self.job.fail(index, error)

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from alpamayo.evaluation.compare import compare, format_table, headline, summarise
+from alpamayo.evaluation.compare import compare, summarise
+from alpamayo.evaluation.text import format_table, headline
 from alpamayo.metrics import failed_result
 from alpamayo.types import EpisodeResult
 from tests.alpamayo.fake_world import scenario

@@ -15,7 +15,8 @@ import pytest
 
 from alpamayo.evaluation import parallel, runner
 from alpamayo.evaluation.runner import EpisodeLog, run_episodes
-from alpamayo.types import DecodeTrace, PlanBatch, RequestError, Scenario
+from alpamayo.judged import plain_result
+from alpamayo.types import DecodeTrace, EpisodeResult, PlanBatch, RequestError, Scenario
 from sim.config import SimConfig
 from tests.alpamayo.fake_world import FakeWorld, NoisyPolicy, fake_reward_terms, scenario
 
@@ -142,7 +143,8 @@ def test_logs_hold_what_was_driven_and_how_it_was_decoded(fake_sim: Any) -> None
     results = run_episodes(Tracing(), _scenarios(9), CONFIG, batch=4, on_replay=logs.__setitem__)
     assert sorted(logs) == list(range(9))
     for n, log in logs.items():
-        assert log.scenario.seed == n and log.result == results[n]
+        assert log.scenario.seed == n and log.result == plain_result(results[n])
+        assert results[n].decode_rounds == 2.0 and type(log.result) is EpisodeResult
         decisions = results[n].decisions
         assert (
             log.actions.shape == (decisions, 8, 2) and log.decode_ms.tolist() == [7.0] * decisions

@@ -1,0 +1,119 @@
+"""Two evaluations that were driven before, compared on the episodes they share."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alpamayo.evaluation.compare import Comparison, Key, compare, episode_key
+from alpamayo.evaluation.coverage import library_tags
+from alpamayo.evaluation.gates import Gate, Verdict, check_gates, group_name, judge
+from alpamayo.evaluation.report import ReportFiles, ReportInput, write_report
+from alpamayo.evaluation.runs import EvaluatedRun, load_run
+from alpamayo.types import EpisodeResult, RequestError
+
+
+@dataclass(frozen=True)
+class RunPair:
+    """``before`` and ``after`` on ``shared`` episodes, in ``before``'s order."""
+
+    before: EvaluatedRun
+    after: EvaluatedRun
+    shared: tuple[Key, ...]
+    tags: Mapping[str, tuple[str, ...]]
+    gates: tuple[Gate, ...] = ()
+
+    @classmethod
+    def prepare(cls, before: str, after: str, gates: Sequence[str] = ()) -> RunPair:
+        """Read both; RequestError if they share no episode or a gate makes no sense."""
+        runs = load_run(before), load_run(after)
+        keys = runs[0].keys & runs[1].keys
+        shared = tuple(k for r in runs[0].results if (k := episode_key(r)) in keys)
+        if not shared:
+            raise RequestError(
+                f"{after}: expected some of the episodes of {before} (scenario and seed), "
+                "found none"
+            )
+        tags = {**library_tags(name for name, _ in shared), **runs[0].tags, **runs[1].tags}
+        groups = {group_name(r.family, r.nominal) for r in runs[0].results}
+        groups |= {tag for name, _ in shared for tag in tags.get(name, ())}
+        checked = check_gates(gates, paired=True, groups=groups)
+        return cls(*runs, shared, tags, tuple(checked))
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What tells the two apart: policies, or policy and run if the policy is the same."""
+        if self.before.name != self.after.name:
+            return self.before.name, self.after.name
+        if self.before.folder.name != self.after.folder.name:
+            return self.before.label, self.after.label
+        return f"{self.before.name} (A)", f"{self.after.name} (B)"
+
+    @property
+    def notes(self) -> list[str]:
+        """Episodes of one run that the other was not asked to drive."""
+        told = []
+        for run, other in ((self.before, self.after), (self.after, self.before)):
+            alone = len(run.keys - other.keys)
+            if alone:
+                told.append(
+                    f"{alone} of the {len(run.keys)} episodes of {run.folder} were not to be "
+                    f"driven in {other.folder}; compared are the {len(self.shared)} of both."
+                )
+        return told
+
+
+@dataclass(frozen=True)
+class PairOutcome:
+    comparison: Comparison
+    files: ReportFiles
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...]
+
+
+def compare_runs(pair: RunPair, folder: Path) -> PairOutcome:
+    """Write the report of the two into ``folder``; nothing is driven."""
+    before, after = (_picked(run.results, pair.shared) for run in (pair.before, pair.after))
+    expert = _expert(pair)
+    comparison = compare(before, after, expert=expert or None, names=pair.names, tags=pair.tags)
+    verdicts = tuple(judge(gate, comparison) for gate in pair.gates)
+    command = ["alpamayo", "eval", "--compare", str(pair.before.folder), str(pair.after.folder)]
+    report = ReportInput(
+        title=f"{pair.names[0]} and {pair.names[1]}",
+        comparison=comparison,
+        before=before,
+        after=after,
+        expert=expert,
+        settings={"before": pair.before.settings, "after": pair.after.settings},
+        replays=_links(pair, folder),
+        commands=[shlex.join(command)],
+        tags=pair.tags,
+        verdicts=verdicts,
+        notes=pair.notes,
+    )
+    return PairOutcome(comparison, write_report(folder, report), verdicts, tuple(pair.notes))
+
+
+def _picked(rows: Sequence[EpisodeResult], keys: Sequence[Key]) -> list[EpisodeResult]:
+    table = {episode_key(r): r for r in rows}
+    return [table[key] for key in keys]
+
+
+def _expert(pair: RunPair) -> list[EpisodeResult]:
+    """The expert on every shared episode, from whichever run knows it; else nothing."""
+    table = {episode_key(r): r for r in (*pair.after.expert, *pair.before.expert)}
+    return [table[k] for k in pair.shared] if all(k in table for k in pair.shared) else []
+
+
+def _links(pair: RunPair, folder: Path) -> dict[Key, list[tuple[str, str]]]:
+    """Links of both runs' replays, as seen from ``folder``."""
+    links: dict[Key, list[tuple[str, str]]] = {}
+    for letter, run in (("before", pair.before), ("after", pair.after)):
+        for key, targets in run.replays.items():
+            for label, target in targets:
+                path = Path(os.path.relpath(run.folder / target, folder)).as_posix()
+                links.setdefault(key, []).append((f"{letter}: {label}", path))
+    return links
