@@ -18,6 +18,7 @@ from alpamayo.evaluation.command import (
     without_camera,
 )
 from alpamayo.evaluation.compare import Comparison, Key, compare, episode_key
+from alpamayo.evaluation.coverage import library_tags
 from alpamayo.evaluation.parallel import evaluate
 from alpamayo.evaluation.report import ReportInput, curves_from_metrics, write_report
 from alpamayo.evaluation.runner import EpisodeLog
@@ -78,7 +79,8 @@ def run_demo(
     after, after_logs = job.drive(str(trained.checkpoint))
     clock.lap("after")
 
-    comparison = compare(before, after, expert=expert)
+    tags = library_tags(s.id for s in scenarios)
+    comparison = compare(before, after, expert=expert, tags=tags)
     links, replay = _replays(config, run, job, (before, after), (before_logs, after_logs))
     clock.lap("report")
     report = write_report(
@@ -99,6 +101,7 @@ def run_demo(
             curves=curves_from_metrics(run.metrics_file, CURVES),
             replays=links,
             commands=["alpamayo demo"],
+            tags=tags,
         ),
     )
     return DemoResult(comparison, report.html, replay, trained.checkpoint, clock.finish())

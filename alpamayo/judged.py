@@ -272,7 +272,7 @@ class JudgedTracker:
             blocked_s=total["blocked"],
             route_offset_m=float(self._offset[row]),
             steady_share=total["steady"] / count,
-            latency_s=total["latency"] / count,
+            latency_s=round(total["latency"] / count, 9),  # equal ones stay equal
             deadlines_missed=int(total["missed"]),
             decode_rounds=total["rounds"] / count if self._decoded[row] else None,
             hit_kind=hit_kind,

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "warmstart": "let the expert drive and fine-tune a policy on what it did",
     "train": "post-train a policy in closed loop",
     "eval": "drive held-out episodes and report how safe they were",
+    "leaderboard": "rank evaluations on the same episodes",
     "replay": "verify a recorded episode, or turn it into a web page or a video",
     "scenario": "check, list, show, sample and play scenarios",
     "bench": "measure the speed of the simulator, the policy or the whole loop",

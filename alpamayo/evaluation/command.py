@@ -244,8 +244,11 @@ def record_replays(
 
 def replay_stem(result: EpisodeResult, role: str = "") -> str:
     """File name of an episode's replay, safe whatever the scenario is called."""
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", result.scenario_id).strip(".") or "scenario"
-    return f"{safe}-{result.seed}" + (f"-{role}" if role else "")
+    return safe_name(result.scenario_id, result.seed) + (f"-{role}" if role else "")
+
+
+def safe_name(scenario_id: str, seed: int) -> str:
+    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', scenario_id).strip('.') or 'scenario'}-{seed}"
 
 
 def describe_decoding(decode: Mapping[str, Any]) -> str:

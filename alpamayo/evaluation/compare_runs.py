@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alpamayo.evaluation.command import safe_name
 from alpamayo.evaluation.compare import Comparison, Key, compare, episode_key
 from alpamayo.evaluation.coverage import library_tags
 from alpamayo.evaluation.gates import Gate, Verdict, check_gates, group_name, judge
 from alpamayo.evaluation.report import ReportFiles, ReportInput, write_report
 from alpamayo.evaluation.runs import EvaluatedRun, load_run
+from alpamayo.replay.record import SUFFIX
 from alpamayo.types import EpisodeResult, RequestError
+
+_MOST_PAGES = 40  # with two replays on one clock; about a megabyte each
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,10 @@ def compare_runs(pair: RunPair, folder: Path) -> PairOutcome:
     expert = _expert(pair)
     comparison = compare(before, after, expert=expert or None, names=pair.names, tags=pair.tags)
     verdicts = tuple(judge(gate, comparison) for gate in pair.gates)
+    links = _links(pair, folder)
+    changed = (*comparison.regressions, *comparison.fixes)
+    for key, page in _side_by_side(pair, changed, folder).items():
+        links[key] = [page, *links.get(key, [])]
     command = ["alpamayo", "eval", "--compare", str(pair.before.folder), str(pair.after.folder)]
     report = ReportInput(
         title=f"{pair.names[0]} and {pair.names[1]}",
@@ -88,7 +96,7 @@ def compare_runs(pair: RunPair, folder: Path) -> PairOutcome:
         after=after,
         expert=expert,
         settings={"before": pair.before.settings, "after": pair.after.settings},
-        replays=_links(pair, folder),
+        replays=links,
         commands=[shlex.join(command)],
         tags=pair.tags,
         verdicts=verdicts,
@@ -109,11 +117,35 @@ def _expert(pair: RunPair) -> list[EpisodeResult]:
 
 
 def _links(pair: RunPair, folder: Path) -> dict[Key, list[tuple[str, str]]]:
-    """Links of both runs' replays, as seen from ``folder``."""
+    """Links to the viewers of both runs' replays, as seen from ``folder``."""
     links: dict[Key, list[tuple[str, str]]] = {}
-    for letter, run in (("before", pair.before), ("after", pair.after)):
+    for side, run in (("before", pair.before), ("after", pair.after)):
         for key, targets in run.replays.items():
             for label, target in targets:
+                if target.endswith(SUFFIX):
+                    continue  # the page shows it; the file lies beside it
                 path = Path(os.path.relpath(run.folder / target, folder)).as_posix()
-                links.setdefault(key, []).append((f"{letter}: {label}", path))
+                links.setdefault(key, []).append((side if label == "view" else label, path))
     return links
+
+
+def _side_by_side(pair: RunPair, keys: Sequence[Key], folder: Path) -> dict[Key, tuple[str, str]]:
+    """Pages with both replays on one clock, of those ``keys`` that both runs recorded."""
+    from alpamayo.replay.html import write_html
+    from alpamayo.replay.record import read_replay
+
+    pages: dict[Key, tuple[str, str]] = {}
+    for key in keys:
+        files = [_replay_file(run, key) for run in (pair.before, pair.after)]
+        if None in files or len(pages) == _MOST_PAGES:
+            continue
+        replays = [read_replay(file) for file in files if file is not None]
+        page = write_html(folder / "replays" / f"{safe_name(*key)}.html", replays, pair.names)
+        pages[key] = ("side by side", f"{page.parent.name}/{page.name}")
+    return pages
+
+
+def _replay_file(run: EvaluatedRun, key: Key) -> Path | None:
+    targets = (target for _, target in run.replays.get(key, ()) if target.endswith(SUFFIX))
+    files = (run.folder / target for target in targets)
+    return next((file for file in files if file.is_file()), None)

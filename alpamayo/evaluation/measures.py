@@ -33,8 +33,10 @@ class Measure:
 
 
 def _rate(name: str, label: str, value: Callable[[Any], Any], better: str = "lower") -> Measure:
+    """Of an episode that failed to run nobody knows whether it happened."""
+
     def told(result: EpisodeResult, _: EpisodeResult | None) -> float | None:
-        answer = value(result)
+        answer = None if result.end == "failed" else value(result)
         return None if answer is None else float(bool(answer))
 
     return Measure(name, label, "rate", better, told)
@@ -61,8 +63,6 @@ def _of(name: str) -> Callable[[Any], Any]:
 
 def _happened(name: str) -> Callable[[Any], Any]:
     def told(result: Any) -> Any:
-        if result.end == "failed":
-            return False
         value = getattr(result, name, None)
         return None if value is None else value > 0
 
@@ -85,8 +85,6 @@ def expert_progress_m(expert: EpisodeResult | None) -> float | None:
 
 
 def _close_encounter(result: Any) -> Any:
-    if result.end == "failed":
-        return False
     close_s = getattr(result, "close_s", None)
     return None if close_s is None else close_s > 0 and not result.collision
 
@@ -97,7 +95,12 @@ def _deadlines_missed(result: Any) -> float | None:
 
 
 MEASURES: tuple[Measure, ...] = (
-    _rate("failure", "at-fault collision or off-road", is_failure),
+    Measure(
+        "failure", "at-fault collision or off-road", "rate", "lower",
+        lambda r, _: float(is_failure(r)),
+    ),
+    Measure("failed_to_run", "failed to run", "rate", "lower",
+            lambda r, _: float(r.end == "failed")),
     _rate("collision", "collision, whoever is at fault", lambda r: r.collision),
     _rate("at_fault", "at-fault collision", lambda r: r.at_fault),
     _rate("other_collision", "collision, other at fault", lambda r: r.collision and not r.at_fault),
@@ -110,7 +113,6 @@ MEASURES: tuple[Measure, ...] = (
     _rate("stop_sign", "stop sign run", _happened("stop_signs_run")),
     _rate("blocked", "stood although the road was free", _happened("blocked_s")),
     _rate("close_encounter", "closer than 0.5 m, without a collision", _close_encounter),
-    _rate("failed_to_run", "failed to run", lambda r: r.end == "failed"),
     Measure(
         "driving_score", "driving score", "share", "higher",
         lambda r, e: driving_score(r, expert_progress_m(e)),

@@ -67,7 +67,7 @@ class ReportInput:
     @property
     def coverage(self) -> list[Coverage]:
         """Of each policy, the expert included."""
-        names = (self.comparison.before_name, self.comparison.after_name, "expert")
+        names = (self.comparison.before_name, self.comparison.after_name, "expert (reference)")
         roles = zip(names, (self.before, self.after, self.expert), strict=True)
         return [coverage(str(name), rows) for name, rows in roles if rows]
 

@@ -5,6 +5,7 @@ No network: style, script and drawings are inline, links are relative.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -117,13 +118,19 @@ def _metrics_table(comparison: Comparison) -> str:
         head += [comparison.after_name, "change", "p (Holm)", "before and after"]
     else:
         head += ["interval"]
+    # Rates, and shares, on one scale each: else the longest bar is that of the rarest event.
+    tops: dict[str, float] = {}
+    for row in comparison.rows:
+        if row.kind in ("rate", "share"):
+            ends = [i.high for i in (row.before, row.after) if i and math.isfinite(i.high)]
+            tops[row.kind] = max(tops.get(row.kind, 0.0), *ends, 0.0)
     rows = []
     for row in comparison.rows:
         unit = f" [{row.kind}]" if row.kind not in ("rate", "share") else ""
         fewer = "" if row.episodes == comparison.episodes else f" in {row.episodes} episodes"
         name = Cell(f"{text(row.label + unit)}<small>{text(fewer)}</small>", row.label)
         line = [name, interval_cell(row.before, row.kind)]
-        mark = interval_mark(row.before, row.after)
+        mark = interval_mark(row.before, row.after, high=tops.get(row.kind))
         if paired:
             change = format_interval(row.difference, row.kind, signed=True)
             value = row.difference.value if row.difference else float("nan")
@@ -322,7 +329,8 @@ def _outcome_cell(result: EpisodeResult) -> Cell:
     kind, side = getattr(result, "hit_kind", ""), getattr(result, "hit_side", "")
     if kind:
         detail += f", {kind}" + (f" at its {side}" if side else "")
-    return Cell(f"<span class='badge {tone}'>{text(words)}</span> <small>{text(detail)}</small>")
+    badge = f"<span class='badge {tone}'>{text(words)}</span>"
+    return Cell(f"{badge} <small class='below'>{text(detail)}</small>")
 
 
 def _short(value: Any) -> str:

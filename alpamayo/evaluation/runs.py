@@ -16,6 +16,7 @@ from alpamayo.types import EpisodeResult, RequestError
 SCHEMA_VERSION = 2  # 1: without the columns of JudgedEpisode, what was expected, and tags
 READABLE = (1, SCHEMA_VERSION)
 ROLES = ("before", "after", "expert")
+_NO_REPORT = "no such report; expected the run directory of an evaluation"
 Key = tuple[str, int]
 
 
@@ -55,7 +56,8 @@ def load_run(path: str | Path) -> EvaluatedRun:
     """The evaluation in a run directory, or RequestError with what was expected."""
     file = report_file(path)
     if not file.is_file():
-        raise RequestError(f"{file}: {_why_not(file.parent)}")
+        known = _why_not(file.parent) if Path(path).is_dir() else _NO_REPORT
+        raise RequestError(f"{file}: {known}")
     document = read_document(file)
     roles = _roles(file, document)
     role = "after" if roles.get("after") else "before"
@@ -169,7 +171,7 @@ def _why_not(folder: Path) -> str:
     try:
         status = json.loads((folder / "status.json").read_text(encoding="utf-8"))["status"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return "no such report; expected the run directory of an evaluation"
+        return _NO_REPORT
     return f"no report; the run is {status}"
 
 

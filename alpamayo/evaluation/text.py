@@ -20,7 +20,7 @@ _DIGITS = {"rate": 1, "share": 3, "km": 3}
 def format_value(value: float, kind: str) -> str:
     """Percent for rates, three digits for shares, the unit's own precision else."""
     if not math.isfinite(value):
-        return "none" if kind == "km" and value == math.inf else "-"
+        return "-" if math.isnan(value) else str(value)
     if kind == "rate":
         return f"{100 * value:.1f} %"
     return f"{value:.{_DIGITS.get(kind, 2)}f}"
@@ -30,13 +30,15 @@ def format_interval(interval: Interval | None, kind: str, signed: bool = False) 
     """``value [low, high]``; a difference carries its sign."""
     if interval is None:
         return ""
+    if math.isnan(interval.value):
+        return "not measured"
     scale = 100.0 if kind == "rate" else 1.0
     digits = _DIGITS.get(kind, 2)
     unit = " %" if kind == "rate" else ""
     sign = "+" if signed else ""
 
     def number(value: float) -> str:
-        return format(value * scale, f"{sign}.{digits}f") if math.isfinite(value) else "-"
+        return "-" if math.isnan(value) else format(value * scale, f"{sign}.{digits}f")
 
     return f"{number(interval.value)}{unit} [{number(interval.low)}, {number(interval.high)}]"
 
@@ -88,9 +90,13 @@ def headline(comparison: Comparison) -> str:
     note = f"; {failed} episodes failed to run and count as failures" if failed else ""
     if comparison.reduction is None:
         return f"{comparison.episodes} episodes, 95 % intervals{note}"
-    p_value = comparison.row("failure").p_value
+    failure = comparison.row("failure")
+    change = f"reduced by {format_interval(comparison.reduction, 'rate')} relative"
+    if comparison.reduction.value < 0 and failure.after is not None:
+        was, now = (format_value(i.value, "rate") for i in (failure.before, failure.after))
+        change = f"went up from {was} to {now}"
     return (
-        f"{comparison.episodes} paired episodes: at-fault collision + off-road rate reduced by "
-        f"{format_interval(comparison.reduction, 'rate')} relative (McNemar p = {p_value:.2g}); "
+        f"{comparison.episodes} paired episodes: at-fault collision + off-road rate {change} "
+        f"(McNemar p = {failure.p_value:.2g}); "
         f"{len(comparison.regressions)} episodes got worse, {len(comparison.fixes)} better{note}"
     )

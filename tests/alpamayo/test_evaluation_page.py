@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import re
@@ -9,6 +10,10 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+from alpamayo.evaluation.gates import parse_gate
+from alpamayo.evaluation.measures import NAMES
+from alpamayo.judged import EXTENDED_WEIGHTS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
 
@@ -36,3 +41,35 @@ def test_the_example_policy_drives(tmp_path: Path) -> None:
     rows = list(csv.DictReader(table.open()))
     assert len(rows) == 8 and not any(row["error"] for row in rows)
     assert all(float(row["mean_speed_mps"]) > 4.0 for row in rows)
+
+
+def test_every_metric_is_defined() -> None:
+    table = PAGE.read_text().split("## What is measured")[1].split("`extended_score` =")[0]
+    lines = [line for line in table.splitlines() if line.startswith("| `")]
+    defined = {n for line in lines for n in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert defined == set(NAMES)
+
+
+def test_the_gates_of_the_page_are_gates() -> None:
+    gates = re.findall(r'--fail-if "([^"]+)"', PAGE.read_text())
+    assert len(gates) == 3 and all(parse_gate(text).conditions for text in gates)
+
+
+def test_the_options_of_the_page_exist() -> None:
+    from alpamayo.cli import eval as command
+    from alpamayo.cli import leaderboard
+
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    board = argparse.ArgumentParser()
+    leaderboard.add_arguments(board)
+    known = {o for p in (parser, board) for a in p._actions for o in a.option_strings}
+    commands = re.findall(r"^alpamayo (?:eval|leaderboard) .*$", PAGE.read_text(), re.M)
+    used = {word for line in commands for word in re.findall(r"--[\w-]+", line)}
+    assert len(commands) >= 5 and used <= known
+
+
+def test_the_weights_of_the_page_are_those_of_the_score() -> None:
+    words = PAGE.read_text().split("`extended_score` = ")[1].split("Where the expert")[0]
+    found = dict(re.findall(r"`?(progress|ttc|lane|comfort|steady)(?:_share)?`? (\d)", words))
+    assert {name: float(weight) for name, weight in found.items()} == EXTENDED_WEIGHTS
