@@ -14,7 +14,7 @@ from alpamayo.evaluation.coverage import library_tags
 from alpamayo.evaluation.gates import Gate, Verdict, check_gates, group_name, judge
 from alpamayo.evaluation.report import ReportFiles, ReportInput, write_report
 from alpamayo.evaluation.runs import EvaluatedRun, load_run
-from alpamayo.replay.record import SUFFIX
+from alpamayo.replay.format import SUFFIX
 from alpamayo.types import EpisodeResult, RequestError
 
 _MOST_PAGES = 40  # with two replays on one clock; about a megabyte each
@@ -131,8 +131,8 @@ def _links(pair: RunPair, folder: Path) -> dict[Key, list[tuple[str, str]]]:
 
 def _side_by_side(pair: RunPair, keys: Sequence[Key], folder: Path) -> dict[Key, tuple[str, str]]:
     """Pages with both replays on one clock, of those ``keys`` that both runs recorded."""
+    from alpamayo.replay.format import read_replay
     from alpamayo.replay.html import write_html
-    from alpamayo.replay.record import read_replay
 
     pages: dict[Key, tuple[str, str]] = {}
     for key in keys:

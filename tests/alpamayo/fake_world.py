@@ -46,7 +46,6 @@ def scenario(seed: int, **parameters: Any) -> Scenario:
 class FakeWorld:
     """The part of ``WorldBatch`` that the platform uses."""
 
-    state = None  # read for scenarios with sensor faults only
     batches: ClassVar[list[int]] = []  # sizes of the observations asked for, over all worlds
 
     def __init__(self, scenarios: Sequence[Scenario], config: SimConfig) -> None:
