@@ -76,16 +76,17 @@ def _start(run: RunConfig, folder: str, object_store_memory: int) -> None:
     # alone, or Ray is gone before the run is saved. Children inherit the mask.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
-        ray.init(
-            # Cores are shared if there are too few; a learner in this process is not counted.
-            num_cpus=max(math.ceil(asked), os.cpu_count() or 1) + 1,
-            resources=named,  # a cluster's kinds of nodes are all here
-            object_store_memory=object_store_memory,
-            include_dashboard=False,
-            _temp_dir=folder,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-        )
+        with loopback():
+            ray.init(
+                # Cores are shared if there are too few; a learner in this process is not counted.
+                num_cpus=max(math.ceil(asked), os.cpu_count() or 1) + 1,
+                resources=named,  # a cluster's kinds of nodes are all here
+                object_store_memory=object_store_memory,
+                include_dashboard=False,
+                _temp_dir=folder,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+            )
     except Exception as error:
         # Ray gives its processes 30 s, which a crowded machine may not have.
         raise CheckFailed(f"Ray did not start ({error}); is the machine overloaded?") from error
@@ -97,6 +98,21 @@ def _start(run: RunConfig, folder: str, object_store_memory: int) -> None:
             f"placement: expected a machine with room for every {name} ({each} each), "
             f"{count} found none"
         )
+
+
+@contextlib.contextmanager
+def loopback() -> Iterator[None]:
+    """Ray started inside listens on 127.0.0.1 only. On Linux it would listen on every interface,
+    as a node that others may join; on Windows and macOS this is what it does by itself.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _shut_down(started: set[tuple[int, str]]) -> None:
