@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--processes", type=int, default=2, metavar="N", help="worker processes (default: 2)")
     add(
         "--replays",
-        metavar="K|failures",
-        help="record K episodes, failures first, or every failure (default: 4)",
+        metavar="K|failures|all",
+        help="record K episodes, failures first, or every failure, or all (default: 4)",
     )
     add("--out", metavar="DIR", help="where to make the run directory (default: runs)")
     add(
@@ -173,9 +173,11 @@ def _config(args: argparse.Namespace) -> Any:
 
     file = str(find_config(args.config)) if args.config else None
     words: list[str] = [] if args.episodes is None else [f"episodes={args.episodes}"]
-    if args.replays is not None:
+    if args.replays not in (None, "all"):
         words.append(f"replays={_replays(args.replays)}")
     config = load_config("eval", file, [*words, *args.overrides])
+    if args.replays == "all":
+        config = replace(config, replays=config.episodes)
     if args.policy is not None:
         config = replace(config, policy=replace(config.policy, init=args.policy))
     if args.suite is not None:
@@ -195,5 +197,5 @@ def _replays(word: str) -> int:
     if word == "failures":
         return EVERY_FAILURE
     if not word.isascii() or not word.isdigit():
-        raise RequestError(f"--replays {word}: expected a number >= 0 or failures")
+        raise RequestError(f"--replays {word}: expected a number >= 0, failures or all")
     return int(word)

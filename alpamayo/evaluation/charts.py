@@ -131,10 +131,10 @@ def stacked_bars(
                 f"<g class='{tone}'><rect x='{x:.1f}' y='{y}' width='{max(size - 1, 0.5):.1f}' "
                 f"height='{tall}'><title>{html.escape(label)}</title></rect>"
             )
-            if size > 6.0 * len(label):
-                parts.append(
-                    f"<text class='in' x='{x + 6:.1f}' y='{y + 14}'>{html.escape(label)}</text>"
-                )
+            fits = next((w for w in (label, str(count)) if size > 6.0 * len(w) + 8), "")
+            parts.append(
+                f"<text class='in' x='{x + 6:.1f}' y='{y + 14}'>{html.escape(fits)}</text>"
+            )
             parts.append("</g>")
             x += size
     return "".join(parts) + "</svg>"

@@ -14,7 +14,7 @@ from alpamayo.evaluation.gates import Gate, Verdict, check_gates, group_name, ju
 from alpamayo.evaluation.parallel import evaluate
 from alpamayo.evaluation.report import ReportFiles, ReportInput, write_report
 from alpamayo.evaluation.runner import EpisodeLog
-from alpamayo.evaluation.runs import load_run
+from alpamayo.evaluation.runs import EvaluatedRun, load_run
 from alpamayo.log import Progress
 from alpamayo.metrics import is_failure
 from alpamayo.run_dir import RunDir
@@ -22,6 +22,18 @@ from alpamayo.types import EpisodeResult, RequestError, Scenario
 from sim.config import SimConfig
 
 EVERY_FAILURE = -1  # as a number of replays
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """An earlier evaluation: its rows of the scenarios to drive, in their order, and those of the
+    expert if it knows all.
+    """
+
+    name: str
+    run: EvaluatedRun
+    results: list[EpisodeResult]
+    expert: list[EpisodeResult]
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,7 @@ class EvalRequest:
     scenarios: tuple[Scenario, ...]
     processes: int
     expert_reference: bool
-    baseline: tuple[str, list[EpisodeResult], list[EpisodeResult]] | None
+    baseline: Baseline | None
     tags: dict[str, tuple[str, ...]]  # of each scenario
     gates: tuple[Gate, ...] = ()
 
@@ -84,7 +96,7 @@ class EvalRequest:
         """Whether the expert has to be driven for reference (not if it is the policy or the
         baseline knows it).
         """
-        known = self.baseline is not None and bool(self.baseline[2])
+        known = self.baseline is not None and bool(self.baseline.expert)
         return self.expert_reference and self.policy_spec != "expert" and not known
 
     @property
@@ -109,10 +121,7 @@ class EvalOutcome:
         return next((r.error for r in self.results if r.error), "")
 
 
-def _load_baseline(
-    path: str, scenarios: Sequence[Scenario]
-) -> tuple[str, list[EpisodeResult], list[EpisodeResult]]:
-    """(name, its episodes, its expert's episodes), in the order of ``scenarios``."""
+def _load_baseline(path: str, scenarios: Sequence[Scenario]) -> Baseline:
     run = load_run(path)
     table = {episode_key(r): r for r in run.results}
     missing = [s for s in scenarios if (s.id, s.seed) not in table]
@@ -125,7 +134,7 @@ def _load_baseline(
     expert = [experts[k] for s in scenarios if (k := (s.id, s.seed)) in experts]
     name = Path(path).name.removesuffix(".json")
     ordered = [table[(s.id, s.seed)] for s in scenarios]
-    return name, ordered, expert if len(expert) == len(scenarios) else []
+    return Baseline(name, run, ordered, expert if len(expert) == len(scenarios) else [])
 
 
 def run_eval(request: EvalRequest, run_dir: RunDir, progress: Progress) -> EvalOutcome:
@@ -143,7 +152,7 @@ def run_eval(request: EvalRequest, run_dir: RunDir, progress: Progress) -> EvalO
         progress=lambda done, _: progress.update(done),
         on_replay=logs.__setitem__ if config.replays else None,
     )
-    expert: list[EpisodeResult] = request.baseline[2] if request.baseline else []
+    expert = request.baseline.expert if request.baseline else []
     if request.policy_spec == "expert":
         expert = results
     elif request.drives_expert:
@@ -167,17 +176,20 @@ def run_eval(request: EvalRequest, run_dir: RunDir, progress: Progress) -> EvalO
         decode=request.decode,
     )
     if request.baseline is not None:
-        before, after = request.baseline[1], results
+        before, after = request.baseline.results, results
         comparison = compare(
             before,
             after,
             expert=expert or None,
-            names=(request.baseline[0], name),
+            names=(request.baseline.name, name),
             tags=request.tags,
         )
     else:
         before, after = results, []
         comparison = summarise(results, name=name, expert=expert or None, tags=request.tags)
+    if request.baseline is not None:
+        for key, shown in request.baseline.run.viewers("before", run_dir.path).items():
+            links[key] = [*shown, *links.get(key, [])]
     verdicts = tuple(judge(gate, comparison) for gate in request.gates)
     report = ReportInput(
         title=f"{name} on {config.suite}",

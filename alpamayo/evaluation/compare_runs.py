@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,17 +48,16 @@ class RunPair:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What tells the two apart: policies, or policy and run if the policy is the same."""
+        """What tells the two apart: policies, and letters if the policy is the same."""
         if self.before.name != self.after.name:
             return self.before.name, self.after.name
-        if self.before.folder.name != self.after.folder.name:
-            return self.before.label, self.after.label
         return f"{self.before.name} (A)", f"{self.after.name} (B)"
 
     @property
     def notes(self) -> list[str]:
-        """Episodes of one run that the other was not asked to drive."""
-        told = []
+        """Where the two come from, and episodes of one that the other was not asked to drive."""
+        sides = zip(self.names, (self.before, self.after), strict=True)
+        told = ["; ".join(f"{name}: {run.folder}" for name, run in sides) + "."]
         for run, other in ((self.before, self.after), (self.after, self.before)):
             alone = len(run.keys - other.keys)
             if alone:
@@ -120,12 +118,8 @@ def _links(pair: RunPair, folder: Path) -> dict[Key, list[tuple[str, str]]]:
     """Links to the viewers of both runs' replays, as seen from ``folder``."""
     links: dict[Key, list[tuple[str, str]]] = {}
     for side, run in (("before", pair.before), ("after", pair.after)):
-        for key, targets in run.replays.items():
-            for label, target in targets:
-                if target.endswith(SUFFIX):
-                    continue  # the page shows it; the file lies beside it
-                path = Path(os.path.relpath(run.folder / target, folder)).as_posix()
-                links.setdefault(key, []).append((side if label == "view" else label, path))
+        for key, shown in run.viewers(side, folder).items():
+            links.setdefault(key, []).extend(shown)
     return links
 
 

@@ -111,7 +111,7 @@ def _table(board: Board, sort: str, folder: Path) -> str:
     for s in board.standings:
         seen = s.coverage
         assert seen is not None
-        mark = interval_mark(None, s.metrics[sort].before, high=max(tops))
+        mark = interval_mark(None, s.metrics[sort].before, high=max(tops), width=130)
         report = Path(os.path.relpath(s.folder / "report.html", folder)).as_posix()
         rows.append([
             number(f"{s.rank}{' =' if s.like_first else ''}", s.rank), cell(s.policy),
@@ -119,6 +119,6 @@ def _table(board: Board, sort: str, folder: Path) -> str:
             Cell(mark, s.metrics[sort].before.value),
             number(format_p(s.p_value), float("nan") if s.p_value is None else s.p_value),
             *(interval_cell(s.metrics[n].before, s.metrics[n].kind) for n in COLUMNS),
-            Cell(link(s.folder.name, report), s.folder.name),
+            Cell(link(s.folder.name, report), s.folder.name, "run"),
         ])  # fmt: skip
     return table(head, rows)

@@ -64,8 +64,14 @@ def document(title: str, lead: str, sections: Sequence[str]) -> str:
 def section(title: str, body: str) -> str:
     if not body:
         return ""
-    heading = f"<h2>{text(title)}</h2>" if title else ""
-    return f"<section>{heading}{body}</section>"
+    if not title:
+        return f"<section class='plain'>{body}</section>"
+    return f"<section><h2>{text(title)}</h2>{body}</section>"
+
+
+def folded(words: str, body: str) -> str:
+    """``body`` behind a line that opens it."""
+    return f"<details><summary>{text(words)}</summary>{body}</details>"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]], *, name: str = "") -> str:

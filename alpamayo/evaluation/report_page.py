@@ -23,6 +23,7 @@ from alpamayo.evaluation.page import (
     card,
     cell,
     document,
+    folded,
     interval_cell,
     link,
     number,
@@ -40,6 +41,7 @@ from alpamayo.replay.html import outcome
 from alpamayo.types import EpisodeResult
 
 _MAX_FAILURE_ROWS = 2000
+_MOST_OPEN_ROWS = 60  # of families or tags; more are behind a line that opens them
 # What became of an episode: (words, css class), in the order of a bar.
 _ENDS = (
     ("failed to run", "none"), ("collision, at fault", "bad"), ("off-road", "bad"),
@@ -173,7 +175,7 @@ def _groups_table(comparison: Comparison, groups: Sequence[GroupRow], what: str)
                 _count_cell(row.failures_after, row.failure_after),
                 number(format_p(p_value), float("nan") if p_value is None else p_value),
             ]
-        mark = interval_mark(row.failure_before, row.failure_after, high=1.0)
+        mark = interval_mark(row.failure_before, row.failure_after, high=1.0, width=130)
         line += [
             Cell(mark, (row.failure_after or row.failure_before).value),
             number(f"{row.score_before:.3f}", row.score_before),
@@ -181,7 +183,8 @@ def _groups_table(comparison: Comparison, groups: Sequence[GroupRow], what: str)
         if row.score_after is not None:
             line.append(number(f"{row.score_after:.3f}", row.score_after))
         rows.append(line)
-    return table(head, rows)
+    body = table(head, rows)
+    return body if len(rows) <= _MOST_OPEN_ROWS else folded(f"{len(rows)} rows", body)
 
 
 def _count_cell(count: int, interval: Any) -> Cell:
@@ -380,7 +383,7 @@ def _settings(report: ReportInput) -> str:
     if not lines:
         return commands
     body = table(["setting", "value"], lines)
-    return f"{commands}<details><summary>{len(lines)} settings</summary>{body}</details>"
+    return commands + folded(f"{len(lines)} settings", body)
 
 
 def _flat(value: Any, prefix: str) -> Iterable[tuple[str, Any]]:

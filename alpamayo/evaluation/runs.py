@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,10 +41,21 @@ class EvaluatedRun:
     def keys(self) -> frozenset[Key]:
         return frozenset((r.scenario_id, r.seed) for r in self.results)
 
-    @property
-    def label(self) -> str:
-        """Policy and run: what tells two runs of one policy apart."""
-        return f"{self.name} ({self.folder.name})"
+    def viewers(self, side: str, folder: Path) -> dict[Key, list[tuple[str, str]]]:
+        """Links to the pages of the replays, as seen from ``folder`` and called ``side``; the files
+        lie beside them.
+        """
+        return {
+            key: [
+                (
+                    side if label == "view" else label,
+                    Path(os.path.relpath(self.folder / target, folder)).as_posix(),
+                )
+                for label, target in targets
+                if not target.endswith(".replay")
+            ]
+            for key, targets in self.replays.items()
+        }
 
 
 def load_report(path: str | Path) -> dict[str, list[EpisodeResult]]:

@@ -113,7 +113,7 @@ def test_two_runs_are_compared_on_what_they_share(tmp_path: Path) -> None:
     out = compare_runs(pair, tmp_path / "out")
     assert out.comparison.episodes == 10 and out.comparison.before_name == "old"
     assert out.comparison.regressions == (("fake", 9),)
-    assert len(out.notes) == 1 and "2 of the 12 episodes" in out.notes[0]
+    assert len(out.notes) == 2 and "2 of the 12 episodes" in out.notes[1]
     page = out.files.html.read_text()
     assert "2 of the 12 episodes" in page and "passes" in page
     again = load_run(tmp_path / "out")
@@ -140,7 +140,7 @@ def test_links_lead_from_the_comparison_to_both_runs(tmp_path: Path) -> None:
             replays=[{"scenario_id": "fake", "seed": 0, "links": links}]
         ))  # fmt: skip
     pair = RunPair.prepare(str(a), str(b))
-    assert pair.names == ("p (a)", "p (b)")
+    assert pair.names == ("p (A)", "p (B)")
     page = compare_runs(pair, tmp_path / "out").files.html.read_text()
     assert "href='../x/a/replays/fake-0.html'" in page and "href='../x/b/" in page
     assert "passwd" not in page

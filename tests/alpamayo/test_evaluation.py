@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -305,9 +306,48 @@ def test_a_later_evaluation_is_compared_with_a_baseline(
     assert document["comparison"]["expert_reference"]
 
 
+def test_two_runs_with_replays_are_shown_side_by_side_and_gated(
+    tmp_path: Path, capsys: Any
+) -> None:
+    for policy, gate in (("constant_speed", "failure < 30%"), ("expert", "failure > 0")):
+        words = ["--policy", policy, "--episodes", "6", "--replays", "all", "--processes", "1"]
+        words += ["--out", str(tmp_path / policy), "--fail-if", gate]
+        assert _alpamayo("eval", *words) == 0
+        assert "gates passed" in capsys.readouterr().out
+    before, after = (str(next((tmp_path / p).iterdir())) for p in ("constant_speed", "expert"))
+    assert _alpamayo("eval", "--compare", before, after, "--out", str(tmp_path / "out")) == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    document = json.loads((folder / "report.json").read_text())
+    fixes = document["comparison"]["fixes"]
+    assert len(fixes) >= 3 and document["comparison"]["regressions"] == []
+    pages = sorted(p.name for p in (folder / "replays").iterdir())
+    assert pages == sorted(f"{name}-{seed}.html" for name, seed in fixes)
+    page = (folder / "report.html").read_text()
+    assert page.count(">side by side</a>") == len(fixes) and ">before</a>" in page
+    for target in re.findall(r"<a href='([^']+)'", page):
+        assert (folder / target).is_file(), target
+
+
+def test_a_gate_that_trips_leaves_the_report_and_exits_1(tmp_path: Path, capsys: Any) -> None:
+    words = ["--policy", "idle", "--episodes", "4", "--replays", "failures", "--processes", "1"]
+    words += ["--out", str(tmp_path), "--fail-if", "failure_rate > 1% and episodes == 4"]
+    assert _alpamayo("eval", *words) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "alpamayo eval: fail if failure_rate > 1% and episodes == 4: failure is" in error
+    (run,) = tmp_path.iterdir()
+    document = json.loads((run / "report.json").read_text())
+    failures = document["comparison"]["metrics"]["failure"]["before"]["value"] * 4
+    assert document["gates"][0]["tripped"] and len(document["replays"]) == round(failures)
+    assert json.loads((run / "status.json").read_text())["status"] == "finished"
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["eval", "--policy", "idle", "--fail-if", "failure[cut_on] > 1"], "did you mean cut_in"),
+        (["eval", "--policy", "idle", "--fail-if", "speed > 1"], "speed: unknown metric"),
+        (["eval", "--policy", "idle", "--replays", "some"], "failures or all"),
+        (["eval", "--policy", "no.where:Policy"], "no module no"),
         (["eval", "--policy", "nobody"], "nobody: expected"),
         (["eval", "--policy", "idle", "--suite", "heldou"], "did you mean heldout"),
         (["eval", "--policy", "idle", "--episodes", "0"], "episodes"),
