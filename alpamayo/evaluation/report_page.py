@@ -157,9 +157,9 @@ def _groups_table(comparison: Comparison, groups: Sequence[GroupRow], what: str)
         return ""
     paired = comparison.after_name is not None
     before, after = comparison.before_name, comparison.after_name
-    head = [what, "episodes", "failed to run", f"failures {before}"]
-    head += [f"failures {after}", "p (Holm)"] if paired else []
-    head += ["failure rate", f"score {before}", *([f"score {after}"] if paired else [])]
+    head = [what, "episodes", "failed to run", f"failures, {before}"]
+    head += [f"failures, {after}", "p (Holm)"] if paired else []
+    head += ["failure rate", f"score, {before}", *([f"score, {after}"] if paired else [])]
     rows = []
     for row in groups:
         twin = " <small>nominal twin</small>" if row.nominal else ""
@@ -306,7 +306,7 @@ def _change(before: EpisodeResult, after: EpisodeResult | None) -> Cell:
     if after is None:
         return cell("")
     was, now = is_failure(before), is_failure(after)
-    words = "got worse" if now and not was else "got better" if was and not now else "no change"
+    words = "worse" if now and not was else "better" if was and not now else "same"
     return cell(words, tone="bad" if now and not was else "good" if was and not now else "")
 
 
@@ -331,7 +331,7 @@ def _outcome_cell(result: EpisodeResult) -> Cell:
     detail = result.error or f"{result.duration_s:.1f} s, {result.progress_m:.0f} m"
     kind, side = getattr(result, "hit_kind", ""), getattr(result, "hit_side", "")
     if kind:
-        detail += f", {kind}" + (f" at its {side}" if side else "")
+        detail += f", {kind}" + (f", {side}" if side else "")
     badge = f"<span class='badge {tone}'>{text(words)}</span>"
     return Cell(f"{badge} <small class='below'>{text(detail)}</small>")
 
