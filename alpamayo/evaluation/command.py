@@ -14,9 +14,10 @@ from alpamayo.evaluation.gates import Gate, Verdict, check_gates, group_name, ju
 from alpamayo.evaluation.parallel import evaluate
 from alpamayo.evaluation.report import ReportFiles, ReportInput, write_report
 from alpamayo.evaluation.runner import EpisodeLog
-from alpamayo.evaluation.runs import EvaluatedRun, load_run
+from alpamayo.evaluation.runs import EvaluatedRun, differing_settings, load_run
 from alpamayo.log import Progress
 from alpamayo.metrics import is_failure
+from alpamayo.replay.codec import to_plain
 from alpamayo.run_dir import RunDir
 from alpamayo.types import EpisodeResult, RequestError, Scenario
 from sim.config import SimConfig
@@ -203,6 +204,7 @@ def run_eval(request: EvalRequest, run_dir: RunDir, progress: Progress) -> EvalO
         commands=[_command(request)],
         tags=request.tags,
         verdicts=verdicts,
+        notes=_notes(request),
     )
     written = write_report(run_dir.path, report)
     return EvalOutcome(comparison, written, tuple(files), tuple(results), verdicts)
@@ -298,6 +300,15 @@ def _settings(request: EvalRequest) -> dict[str, Any]:
         "sim": config.sim,
         "versions": versions(),
     }
+
+
+def _notes(request: EvalRequest) -> list[str]:
+    """In what the baseline was driven differently."""
+    if request.baseline is None:
+        return []
+    settings = to_plain(_settings(request))
+    differ = differing_settings([request.baseline.run.settings, settings])
+    return [f"Settings that differ: {'; '.join(differ)}."] if differ else []
 
 
 def _command(request: EvalRequest) -> str:

@@ -12,7 +12,7 @@ from alpamayo.evaluation.compare import Comparison, Key, compare, episode_key
 from alpamayo.evaluation.coverage import library_tags
 from alpamayo.evaluation.gates import Gate, Verdict, check_gates, group_name, judge
 from alpamayo.evaluation.report import ReportFiles, ReportInput, write_report
-from alpamayo.evaluation.runs import EvaluatedRun, load_run
+from alpamayo.evaluation.runs import EvaluatedRun, differing_settings, load_run
 from alpamayo.replay.format import SUFFIX
 from alpamayo.types import EpisodeResult, RequestError
 
@@ -65,7 +65,8 @@ class RunPair:
                     f"{alone} of the {len(run.keys)} episodes of {run.folder} were not to be "
                     f"driven in {other.folder}; compared are the {len(self.shared)} of both."
                 )
-        return told
+        differ = differing_settings([run.settings for run in (self.before, self.after)])
+        return told + ([f"Settings that differ: {'; '.join(differ)}."] if differ else [])
 
 
 @dataclass(frozen=True)

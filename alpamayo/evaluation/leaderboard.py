@@ -18,7 +18,7 @@ from typing import Any
 from alpamayo.evaluation.compare import MetricRow, compare, summarise
 from alpamayo.evaluation.coverage import Coverage, coverage
 from alpamayo.evaluation.measures import MEASURES, RATIOS
-from alpamayo.evaluation.runs import EvaluatedRun, load_run
+from alpamayo.evaluation.runs import EvaluatedRun, differing_settings, load_run
 from alpamayo.stats import holm
 from alpamayo.types import RequestError
 
@@ -67,6 +67,7 @@ class Board:
     episodes: int
     digest: str
     standings: tuple[Standing, ...]
+    differ: tuple[str, ...] = ()  # settings that are not the same in all runs, in their order
 
     @property
     def title(self) -> str:
@@ -85,6 +86,7 @@ class Leaderboard:
             "sort": self.sort, "better": _BETTER[self.sort], "level": LEVEL, "correction": "Holm",
             "boards": [
                 {"suite": b.suite, "episodes": b.episodes, "digest": b.digest,
+                 "settings_that_differ": list(b.differ),
                  "runs": [s.as_dict() for s in b.standings]}
                 for b in self.boards
             ],
@@ -145,7 +147,8 @@ def _board(keys: frozenset[Any], runs: Sequence[EvaluatedRun], sort: str, resamp
         )  # fmt: skip
     digest = hashlib.sha256(repr(sorted(keys)).encode()).hexdigest()[:8]
     suites = sorted({r.suite for r in runs if r.suite})
-    return Board("/".join(suites), len(keys), digest, tuple(standings))
+    differ = differing_settings([runs[n].settings for n in order])
+    return Board("/".join(suites), len(keys), digest, tuple(standings), tuple(differ))
 
 
 def _badness(row: MetricRow) -> float:

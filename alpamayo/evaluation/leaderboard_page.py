@@ -19,6 +19,7 @@ from alpamayo.evaluation.page import (
     number,
     section,
     table,
+    text,
 )
 from alpamayo.evaluation.text import columns, format_interval, format_p
 from alpamayo.replay.files import write_whole
@@ -34,8 +35,8 @@ METHOD = (
 
 def write_leaderboard(folder: Path, board: Leaderboard) -> Path:
     """``leaderboard.html``, ``.json`` and ``.csv`` in ``folder``; the page's path."""
-    text = json.dumps(board.as_dict(), indent=1, allow_nan=False)
-    write_whole(folder / "leaderboard.json", text)
+    plain = json.dumps(board.as_dict(), indent=1, allow_nan=False)
+    write_whole(folder / "leaderboard.json", plain)
     write_whole(folder / "leaderboard.csv", leaderboard_csv(board))
     return write_whole(folder / "leaderboard.html", render(board, folder))
 
@@ -65,8 +66,8 @@ def _where(standing: Standing) -> str:
 
 
 def leaderboard_csv(board: Leaderboard) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
     ends = [f"{name}{end}" for name in COLUMNS for end in ("", "_low", "_high")]
     writer.writerow([
         "suite", "digest", "rank", "policy", "run", "expected", "ran", "failed", "missing",
@@ -89,7 +90,7 @@ def leaderboard_csv(board: Leaderboard) -> str:
                 one.suite, one.digest, s.rank or "", s.policy, s.folder, *told,
                 "" if s.p_value is None else f"{s.p_value:.6g}", s.problem, *values,
             ])  # fmt: skip
-    return text.getvalue()
+    return lines.getvalue()
 
 
 def render(board: Leaderboard, folder: Path) -> str:
@@ -121,4 +122,6 @@ def _table(board: Board, sort: str, folder: Path) -> str:
             *(interval_cell(s.metrics[n].before, s.metrics[n].kind) for n in COLUMNS),
             Cell(link(s.folder.name, report), s.folder.name, "run"),
         ])  # fmt: skip
-    return table(head, rows)
+    differ = "; ".join(board.differ)
+    note = f"<p>Settings that differ, by rank: {text(differ)}.</p>" if differ else ""
+    return table(head, rows) + note

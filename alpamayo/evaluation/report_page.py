@@ -33,6 +33,7 @@ from alpamayo.evaluation.page import (
     tone_of,
 )
 from alpamayo.evaluation.report import Curve, ReportInput
+from alpamayo.evaluation.runs import flatten
 from alpamayo.evaluation.text import format_interval, format_p, format_value, headline
 from alpamayo.judged import EXTENDED_WEIGHTS
 from alpamayo.metrics import SCORE_WEIGHTS, driving_score, is_failure
@@ -378,17 +379,9 @@ def _method(comparison: Comparison) -> str:
 def _settings(report: ReportInput) -> str:
     commands = "".join(f"<pre>{text(c)}</pre>" for c in report.commands)
     lines = [
-        [cell(name), cell(_short(value))] for name, value in _flat(to_plain(report.settings), "")
+        [cell(name), cell(_short(value))] for name, value in flatten(to_plain(report.settings))
     ]
     if not lines:
         return commands
     body = table(["setting", "value"], lines)
     return commands + folded(f"{len(lines)} settings", body)
-
-
-def _flat(value: Any, prefix: str) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        yield prefix, value

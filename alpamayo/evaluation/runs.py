@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ SCHEMA_VERSION = 2  # 1: without the columns of JudgedEpisode, what was expected
 READABLE = (1, SCHEMA_VERSION)
 ROLES = ("before", "after", "expert")
 _NO_REPORT = "no such report; expected the run directory of an evaluation"
+# Settings that change what an episode is or what drives it; packages and places do not.
+_COMPARED = ("sim", "decode", "noise_seed")
 Key = tuple[str, int]
 
 
@@ -185,6 +187,26 @@ def _why_not(folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return _NO_REPORT
     return f"no report; the run is {status}"
+
+
+def differing_settings(sides: Sequence[Mapping[str, Any]]) -> list[str]:
+    """``sim.latency_s: 0.1 / 0.3`` for every setting of the world and the decoding in which
+    ``settings`` of evaluations differ. What one of them does not have (decoding, without a
+    network) is no difference.
+    """
+    flat = [dict(flatten({k: s[k] for k in _COMPARED if k in s})) for s in sides]
+    shared = sorted(set.intersection(*(set(side) for side in flat)))
+    told = [(name, [str(side[name]) for side in flat]) for name in shared]
+    return [f"{name}: {' / '.join(values)}" for name, values in told if len(set(values)) > 1]
+
+
+def flatten(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """(dotted name, value) of everything in nested mappings."""
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from flatten(inner, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, value
 
 
 def find_runs(paths: Sequence[str | Path]) -> list[Path]:

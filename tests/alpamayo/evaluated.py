@@ -45,10 +45,11 @@ def run_folder(
     name: str = "policy",
     suite: str = "heldout",
     status: str = "finished",
+    **settings: object,
 ) -> Path:
     """A run directory as `alpamayo eval` leaves it."""
     comparison = summarise(results, name=name, resamples=50)
-    settings = {"suite": suite, "policy": name}
-    write_report(folder, ReportInput("t", comparison, results, settings=settings))
+    known = {"suite": suite, "policy": name, **settings}
+    write_report(folder, ReportInput("t", comparison, results, settings=known))
     (folder / "status.json").write_text(json.dumps({"kind": "eval", "status": status}))
     return folder

@@ -146,6 +146,17 @@ def test_links_lead_from_the_comparison_to_both_runs(tmp_path: Path) -> None:
     assert "passwd" not in page
 
 
+def test_settings_that_differ_are_said(tmp_path: Path) -> None:
+    slow, fast = {"latency_s": 0.3, "tick_s": 0.1}, {"latency_s": 0.1, "tick_s": 0.1}
+    a = run_folder(tmp_path / "a", rows(4, ()), name="p", sim=slow, decode={"mode": "ar"})
+    b = run_folder(tmp_path / "b", rows(4, ()), name="q", sim=fast, decode={}, batch=9)
+    out = compare_runs(RunPair.prepare(str(a), str(b)), tmp_path / "out")
+    assert out.notes[-1] == "Settings that differ: sim.latency_s: 0.3 / 0.1."
+    board = leaderboard([a, b], resamples=20)
+    assert board.boards[0].differ == ("sim.latency_s: 0.3 / 0.1",)
+    assert "sim.latency_s: 0.3 / 0.1" in render(board, tmp_path)
+
+
 def test_runs_without_a_common_episode_are_not_compared(tmp_path: Path) -> None:
     a = run_folder(tmp_path / "a", rows(3, ()))
     b = run_folder(tmp_path / "b", [row(n) for n in range(5, 8)])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from alpamayo.evaluation.gates import parse_gate
 from alpamayo.evaluation.measures import NAMES
@@ -73,3 +76,19 @@ def test_the_weights_of_the_page_are_those_of_the_score() -> None:
     words = PAGE.read_text().split("`extended_score` = ")[1].split("Where the expert")[0]
     found = dict(re.findall(r"`?(progress|ttc|lane|comfort|steady)(?:_share)?`? (\d)", words))
     assert {name: float(weight) for name, weight in found.items()} == EXTENDED_WEIGHTS
+
+
+def test_the_scaling_benchmark_of_the_page_runs_and_finds_the_same_rows(tmp_path: Path) -> None:
+    line = next(c for c in PAGE.read_text().splitlines() if "eval_scaling.py" in c)
+    words = shlex.split(line)[1:]
+    small = ["--policy", "idle", "--episodes", "4", "--out", str(tmp_path / "out.json")]
+    done = subprocess.run(
+        [sys.executable, *words, *small], cwd=PAGE.parents[1], capture_output=True, text=True,
+        timeout=170, check=False, env={**os.environ, "PYTHONPATH": str(PAGE.parents[1])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert document["same_rows"] and set(document["episodes_per_s"]) == {"1", "2"}
+    assert document["scaling"]["1 -> 2"] == pytest.approx(
+        document["episodes_per_s"]["2"] / document["episodes_per_s"]["1"]
+    )
