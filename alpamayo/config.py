@@ -106,14 +106,27 @@ class BranchingConfig:
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """Worker processes and what each steps; ``group_size`` worlds share a scenario start."""
+    """Worker processes and what each steps; ``group_size`` worlds share a scenario start.
 
+    ``mode``: ``synchronous`` workers drive between updates. ``asynchronous`` ones drive all the
+    time; an update learns from ``samples_per_update`` workers' samples (0: as many as there are
+    workers), the weights that drove them at most ``max_staleness`` versions old.
+    """
+
+    mode: Literal["synchronous", "asynchronous"] = "synchronous"
+    max_staleness: int = number(2, ge=0, le=1000)
+    samples_per_update: int = number(0, ge=0, le=4096)
     workers: int = number(2, ge=1, le=4096)
     worlds_per_worker: int = number(64, ge=1, le=65536)
     group_size: int = number(8, ge=1, le=1024)
     suite: str = "train"
     timeout_s: float = number(300.0, gt=0.0)
     branching: BranchingConfig = field(default_factory=BranchingConfig)
+
+    @property
+    def update_samples(self) -> int:
+        """Samples of an update, if all of them can be driven."""
+        return self.samples_per_update or self.workers
 
     @property
     def branch_groups(self) -> int:
@@ -432,6 +445,12 @@ def relations(config: Any) -> Iterator[tuple[tuple[str, ...], str]]:
     if isinstance(config, RunConfig):
         rollout = config.rollout
         yield from _branching_relations(rollout)
+        if rollout.samples_per_update and rollout.mode == "synchronous":
+            yield (
+                ("rollout.samples_per_update", "rollout.mode"),
+                "expected 0 with rollout.mode = synchronous (an update learns from every worker's "
+                f"sample), got {rollout.samples_per_update}",
+            )
         if rollout.worlds_per_worker % rollout.group_size:
             yield (
                 ("rollout.worlds_per_worker", "rollout.group_size"),

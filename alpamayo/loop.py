@@ -4,13 +4,15 @@ iteration.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
+from ray.exceptions import RayError
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.training_data import TrainingData
@@ -18,24 +20,26 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from alpamayo.config import RunConfig
 from alpamayo.curriculum import Curriculum, UniformCurriculum, make_curriculum
+from alpamayo.learner.faults import LearnerLost
 from alpamayo.learner.learner import PostTrainLearner
 from alpamayo.learner.module import PostTrainModule
 from alpamayo.metrics import is_failure
 from alpamayo.placement import custom, learner_resources, worker_resources
 from alpamayo.rollout.branching import BranchEpisode
 from alpamayo.rollout.collect import Rollout
-from alpamayo.rollout.columns import merge, split_groups, summary
+from alpamayo.rollout.columns import RolloutBatch, merge, split_groups, summary
+from alpamayo.rollout.ledger import FAILED, Ledger
 from alpamayo.rollout.runner import RolloutRunner, runner_spaces
+from alpamayo.rollout.sampling import make_sampler
+from alpamayo.rollout.stream import SampleStream
 from alpamayo.rollout.transport import ObjectStoreTransport, WeightsHandle
-from alpamayo.types import CheckFailed, EpisodeResult
+from alpamayo.types import CheckFailed, EpisodeResult, IntArray
 from policies.vlm.schedule import CAUSAL_MODES
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 0.5  # how often the wait for workers looks up, so that Ctrl-C is heard
 PROBE_S = 1.0  # how long an iteration waits for a dead worker that may be back
 RESTART_S = 120.0  # how long it waits when no worker is left at all
-SAMPLE = "sample"
 COUNTS = ("decisions_trained", "decisions_left_out")
 
 
@@ -108,6 +112,9 @@ class PostTrain(Algorithm):
         self.branches: list[BranchEpisode] = []  # what forked from them
         self.curriculum = self._make_curriculum()
         self.decisions = 0
+        self.ledger = Ledger()
+        self.stream = SampleStream(self.env_runner_group, self.ledger)
+        self.sampler = make_sampler(self.run.rollout, self)
         base = self._from_learner(lambda learner: learner.post.policy_tensors(trainable_only=False))
         self.transport = ObjectStoreTransport(base)
         self.weights = self._publish()
@@ -119,18 +126,22 @@ class PostTrain(Algorithm):
     # One iteration ----------------------------------------------------------------------------
     def training_step(self) -> None:
         started = time.perf_counter()
-        rollouts = self._sample()
+        self.stream.step = self.loop_iteration + 1
+        rollouts = self.sampler.gather(self.loop_iteration)
         sampled = time.perf_counter()
         batches = [r.batch for r in rollouts if r.batch is not None]
+        for failed in (r for r in rollouts if r.batch is None):
+            self.ledger.dropped(self.stream.step, failed.number, FAILED, error=failed.error)
         self.episodes = [episode for r in rollouts for episode in r.episodes]
         self.branches = [branch for r in rollouts for branch in r.branches]
         if not batches:
             raise CheckFailed(f"every episode of the iteration failed: {rollouts[0].error}")
         batch = merge(batches)
         merged = time.perf_counter()
-        learned = self._learn(batch)
+        learned = self.sampler.while_learning(partial(self._learn, batch))
         updated = time.perf_counter()
         staleness = self.version - batch.weights_version
+        self._note_trained(rollouts)
         self.weights = self._publish()
         self.loop_iteration += 1
         self.decisions += batch.num_decisions
@@ -145,8 +156,11 @@ class PostTrain(Algorithm):
             "rollout",
             {
                 "staleness": float(staleness.mean()),
+                "staleness_max": float(staleness.max()),
                 "weights_version": float(batch.weights_version.mean()),
-                "workers": float(len(batches)),
+                **{f"staleness_share_{n}": share for n, share in staleness_shares(staleness)},
+                **self.ledger.recent(),
+                "workers": float(self._driving(batches)),
                 "decisions": float(batch.num_decisions),
                 "megabytes": batch.nbytes() / 1e6,
             },
@@ -161,6 +175,10 @@ class PostTrain(Algorithm):
         for part in ("observe", "plan", "label", "step", "pull"):
             seconds[f"worker_{part}_s"] = float(np.mean([r.seconds.get(part, 0) for r in rollouts]))
         seconds["workers_cpu_s"] = sum(r.seconds.get("cpu", 0.0) for r in rollouts)
+        waited = sum(r.seconds.get("wait", 0.0) for r in rollouts)
+        busy = sum(r.seconds.get("total", 0.0) + r.seconds.get("pull", 0.0) for r in rollouts)
+        seconds["worker_idle_share"] = waited / max(waited + busy, 1e-9)
+        seconds["learner_idle_share"] = 1.0 - (updated - merged) / (finished - started)
         self._log("time", seconds)
         self._log(
             "charts",
@@ -176,35 +194,42 @@ class PostTrain(Algorithm):
         for name, value in values.items():
             self.metrics.log_value((section, name), value, window=1)
 
-    def _sample(self) -> list[Rollout]:
-        """One rollout of every worker that answers in time, ordered by worker; dead ones are left
-        out.
-        """
-        group = self.env_runner_group
-        if not group.num_healthy_remote_workers():
-            group.probe_unhealthy_env_runners(timeout_seconds=RESTART_S)
+    # What the sampler asks ---------------------------------------------------------------------
+    def request(self, number: int) -> Callable[[RolloutRunner], Rollout]:
+        """Sample ``number``, to be driven by the newest weights."""
         uniform = isinstance(self.curriculum, UniformCurriculum)
-        request = partial(
+        return partial(
             RolloutRunner.sample,
-            iteration=self.loop_iteration,
+            number=number,
             weights=self.weights,
             shares=None if uniform else self.curriculum.shares,
         )
-        deadline = time.monotonic() + self.run.rollout.timeout_s
-        rollouts: list[Rollout] = []
-        group.foreach_env_runner_async(request, tag=SAMPLE)
-        while group.num_in_flight_async_reqs(SAMPLE) and time.monotonic() < deadline:
-            if self.should_stop():
-                raise KeyboardInterrupt  # nothing was learned yet: only this sample is lost
-            # Waits for all at once; a short limit keeps the main thread open to signals.
-            for _, rollout in group.fetch_ready_async_reqs(tags=SAMPLE, timeout_seconds=POLL_S):
-                # A late answer to an earlier request was driven by older weights than it should be.
-                if rollout.iteration == self.loop_iteration:
-                    rollouts.append(rollout)
-        if not rollouts:
-            limit = self.run.rollout.timeout_s
-            raise CheckFailed(f"no rollout worker answered within {limit:g} s (rollout.timeout_s)")
-        return sorted(rollouts, key=lambda r: r.worker)
+
+    def wake_workers(self) -> None:
+        self.env_runner_group.probe_unhealthy_env_runners(timeout_seconds=RESTART_S)
+
+    def keep_ledger(self, ledger: Ledger) -> None:
+        """From now on samples are accounted for there."""
+        self.ledger = self.stream.ledger = ledger
+
+    def _note_trained(self, rollouts: list[Rollout]) -> None:
+        for rollout in rollouts:
+            if rollout.batch is not None:
+                self.ledger.trained(
+                    self.stream.step,
+                    rollout.number,
+                    self.version,
+                    weights_version=rollout.weights_version,
+                    groups=len(np.unique(rollout.batch.group)),
+                    episodes=rollout.batch.num_worlds,
+                    decisions=rollout.batch.num_decisions,
+                )
+
+    def _driving(self, batches: list[RolloutBatch]) -> int:
+        """Workers that answered or, where they drive all the time, live."""
+        if self.run.rollout.mode == "synchronous":
+            return len(batches)
+        return len(self.env_runner_group.healthy_worker_ids())
 
     def _make_curriculum(self) -> Curriculum:
         from scenarios.suites import load_training_suite
@@ -213,7 +238,23 @@ class PostTrain(Algorithm):
         nominal = frozenset(name for name in suite.shares if suite.load(name).nominal)
         return make_curriculum(suite.shares, nominal, self.run.curriculum)
 
-    def _learn(self, batch: Any) -> dict[str, float]:
+    def _learn(self, batch: RolloutBatch) -> dict[str, float]:
+        with self._learner_watched():
+            return self._update(batch)
+
+    @contextlib.contextmanager
+    def _learner_watched(self) -> Iterator[None]:
+        """Raise LearnerLost for whatever goes wrong because a learner is dead."""
+        group = self.learner_group
+        try:
+            yield
+        except (RayError, StopIteration) as error:
+            # RLlib asks only living learners, so one that is dead already has no answer.
+            if group.is_local or len(group._worker_manager.healthy_actor_ids()) == len(group):
+                raise
+            raise LearnerLost("a learner process died") from error
+
+    def _update(self, batch: RolloutBatch) -> dict[str, float]:
         learners = max(len(self.learner_group), 1)
         if learners == 1 and self.learner_group.is_local:
             return self.learner_group.update(training_data=TrainingData(batch=batch))[0]
@@ -244,8 +285,11 @@ class PostTrain(Algorithm):
 
     def _from_learner(self, func: Any) -> Any:
         """``func(learner)`` of the first learner; all hold the same weights."""
-        results = self.learner_group.foreach_learner(func)
-        return next(iter(results)).get()
+        with self._learner_watched():
+            result = next(iter(self.learner_group.foreach_learner(func)))
+            if not result.ok:
+                raise result.get()
+            return result.get()
 
     def restore_env_runners(self, env_runner_group: Any) -> list[int]:
         """Restarted workers need no state from us: the next sample request brings the weights
@@ -277,6 +321,12 @@ class PostTrain(Algorithm):
         self.loop_iteration = counters["iteration"]
         self.decisions = counters["decisions"]
         self.weights = self._publish()
+
+
+def staleness_shares(staleness: IntArray) -> list[tuple[int, float]]:
+    """(versions, share of the episodes) for every staleness [B] that occurs."""
+    values, counts = np.unique(staleness, return_counts=True)
+    return [(int(v), float(n) / len(staleness)) for v, n in zip(values, counts, strict=True)]
 
 
 def rollout_metrics(episodes: list[EpisodeResult]) -> dict[str, float]:

@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from alpamayo.config import RunConfig
 from alpamayo.curriculum_plot import write_plot
+from alpamayo.learner.faults import LearnerLost
 from alpamayo.log import MetricsWriter, Progress
 from alpamayo.paths import resolve_policy
 from alpamayo.replay.files import write_whole
+from alpamayo.rollout.ledger import LEARNER, Ledger
 from alpamayo.run_dir import RunDir
 from alpamayo.types import RequestError
 
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LOSSES = 3  # learners that die in a row after the same checkpoint end the run
 SECTIONS = ("charts", "curriculum", "losses", "rollout", "time")
-EPISODES, BRANCHES = "episodes.jsonl", "branches.jsonl"
+EPISODES, BRANCHES, LEDGER = "episodes.jsonl", "branches.jsonl", "ledger.jsonl"
 
 
 @dataclass(frozen=True)
@@ -119,23 +122,35 @@ def train(
     from alpamayo.rollout.ray_session import quiet_stderr, ray_session
 
     progress = progress or Progress("train", config.learner.iterations, quiet=True)
+    for said in advice(config):
+        progress.say(said)
     stop = StopSignal()
     stop.on_request = lambda: progress.say(
         "stopping after the current update; Ctrl-C again: at once"
     )
     # Installed again inside, because Ray sets its own SIGTERM handler while it starts.
     with stop.installed(), ray_session(config), stop.installed():
-        with quiet_stderr():
-            algorithm: PostTrain = PostTrainConfig.of(config, init).build_algo()
-        try:
-            algorithm.should_stop = stop
-            if state is not None:
-                algorithm.load_training_state(state.learned, state.moments, state.counters)
-                algorithm.curriculum.load_state(state.curriculum)
-            return _Run(config, run, algorithm, progress, stop).go()
-        finally:
-            with stop.deferred():
-                algorithm.stop()
+        losses, reached = 0, -1
+        while True:
+            with quiet_stderr():
+                algorithm: PostTrain = PostTrainConfig.of(config, init).build_algo()
+            try:
+                algorithm.should_stop = stop
+                if state is not None:
+                    algorithm.load_training_state(state.learned, state.moments, state.counters)
+                    algorithm.curriculum.load_state(state.curriculum)
+                return _Run(config, run, algorithm, progress, stop).go()
+            except LearnerLost:
+                newest = checkpoint.latest(run.checkpoints_dir)
+                state = checkpoint.load(newest) if newest else None
+                done = state.counters["iteration"] if state else 0
+                losses, reached = losses + 1 if done == reached else 1, done
+                if losses == LOSSES:
+                    raise
+                progress.say(f"a learner process died; going on after iteration {done}")
+            finally:
+                with stop.deferred():
+                    algorithm.stop()
 
 
 def check_request(config: RunConfig, init: str) -> None:
@@ -173,6 +188,27 @@ def check_request(config: RunConfig, init: str) -> None:
         load_selection_suite(config.eval.suite)
 
 
+def advice(config: RunConfig) -> list[str]:
+    """What a user of asynchronous sampling should know about these settings; [] if nothing."""
+    settings, learner = config.rollout, config.learner
+    if settings.mode != "asynchronous":
+        return []
+    said = []
+    if settings.max_staleness and learner.algorithm == "ppo" and not learner.importance_cap:
+        said.append(
+            "rollout.mode = asynchronous learns from rollouts of older weights, and "
+            "learner.importance_cap = 0 leaves their ratios to the clip alone; "
+            "2 would truncate their importance weights"
+        )
+    busy = settings.update_samples * (settings.max_staleness + 1)
+    if busy < settings.workers:
+        said.append(
+            f"rollout.max_staleness = {settings.max_staleness} keeps at most {busy} of "
+            f"{settings.workers} workers driving; raise it or rollout.samples_per_update"
+        )
+    return said
+
+
 class _Run:
     """The iterations of one call of ``train``."""
 
@@ -197,15 +233,24 @@ class _Run:
         drop_rows_after(self.run.metrics_file, done)
         for name in (EPISODES, BRANCHES):
             drop_rows_after(self.run.path / name, done)
+        algorithm.keep_ledger(Ledger.open(self.run.path / LEDGER, done))
         self.saved = done if done else -1
+        lost: LearnerLost | None = None
         with MetricsWriter(self.run.metrics_file, self.run.tensorboard_dir) as writer:
             try:
                 with self.stop.deferred():
                     while algorithm.loop_iteration < total and not self.stop.requested:
                         self._iterate(writer)
+            except LearnerLost as error:
+                # Nothing is left to save; what was learned since the last checkpoint is lost.
+                lost = error
+                algorithm.ledger.undo_after(max(self.saved, 0), LEARNER)
+                raise
             finally:
                 with self.stop.deferred():
-                    self._save()  # also after an error: what was learned is not lost
+                    if lost is None:  # also after an error: what was learned is not lost
+                        algorithm.ledger.settle(algorithm.loop_iteration)
+                        self._save()
         if self.config.curriculum.kind != "uniform":
             write_plot(self.run.metrics_file, self.run.path / "curriculum.svg")
         if self.stop.requested:
@@ -246,9 +291,10 @@ class _Run:
                 f"iteration {step}: {len(broken)} episodes failed to run: {broken[0].error}"
             )
         if metrics.get("rollout/workers", 0) < self.config.rollout.workers:
+            said = "answered" if self.config.rollout.mode == "synchronous" else "alive"
             self.progress.say(
                 f"iteration {step}: {metrics['rollout/workers']:.0f} of "
-                f"{self.config.rollout.workers} workers answered"
+                f"{self.config.rollout.workers} workers {said}"
             )
         self.progress.update(step, **headline(metrics))
 

@@ -64,8 +64,9 @@ class Draw:
     """Which episodes a sample drives: ``group_size`` worlds per scenario, and ``branch_groups`` of
     ``branch_size`` that fork from them.
 
-    ``iteration`` and ``worker`` (0-based) make ``group`` ids and noise unique within a run of
-    ``seed``. ``worlds`` are those that start a scenario.
+    ``iteration`` and ``worker`` (0-based; its turn, where samples are not driven in step) make
+    ``group`` ids and noise unique within a run of ``seed``. ``worlds`` are those that start a
+    scenario.
     """
 
     seed: int
@@ -78,12 +79,14 @@ class Draw:
     branch_size: int = 0
 
     @classmethod
-    def of(cls, rollout: RolloutConfig, *, seed: int, iteration: int, worker: int) -> Draw:
+    def of(cls, rollout: RolloutConfig, *, seed: int, number: int) -> Draw:
+        """Of sample ``number``, whoever drives it."""
+        iteration, worker = divmod(number, rollout.workers)
         return cls(
             seed=seed,
             iteration=iteration,
             worker=worker,
-            workers=max(rollout.workers, 1),
+            workers=rollout.workers,
             worlds=rollout.root_worlds,
             group_size=rollout.group_size,
             branch_groups=rollout.branch_groups,
@@ -141,13 +144,13 @@ class Rollout:
 
     ``batch`` is None if nothing could be driven; then ``error`` says why. ``episodes`` started a
     scenario, ``branches`` went on from forks of them; the worlds of ``batch`` are in this order.
-    ``seconds``: wall time by part (observe, plan, label, step, pull, total), and ``cpu``.
+    ``number``: of the sample, counted through the run. ``seconds``: wall time by part (observe,
+    plan, label, step, pull, total), ``wait`` between the sample before and this one, and ``cpu``.
     """
 
     batch: RolloutBatch | None
     episodes: list[EpisodeResult]
-    worker: int
-    iteration: int
+    number: int
     weights_version: int
     seconds: dict[str, float] = field(default_factory=dict)
     error: str = ""
@@ -288,8 +291,7 @@ def collect(
     return Rollout(
         batch,
         episodes,
-        draw.worker,
-        draw.iteration,
+        draw.number,
         backend.version,
         clock.finish(),
         branches=branches,
@@ -346,4 +348,4 @@ def failed_rollout(scenarios: Sequence[Scenario], draw: Draw, version: int, erro
     """Rows that say what went wrong, in place of a sample that could not be driven."""
     text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
     rows = [failed_result(s, text, version) for s in scenarios for _ in range(draw.group_size)]
-    return Rollout(None, rows, draw.worker, draw.iteration, version, error=text)
+    return Rollout(None, rows, draw.number, version, error=text)

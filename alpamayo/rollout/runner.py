@@ -60,22 +60,23 @@ class RolloutRunner(EnvRunner, Checkpointable):
         self.label = ExpertLabels(self.run.sim, self.module) if labelled else None
         self.suite = self._load_suite()
         self._metrics: dict[str, float] = {}
+        self._ended = 0.0  # when the last sample was driven (perf_counter)
 
     # What the loop calls ---------------------------------------------------------------
     def sample(  # type: ignore[override]
         self,
         *,
-        iteration: int = 0,
+        number: int = 0,
         weights: WeightsHandle | None = None,
         shares: Mapping[str, float] | None = None,
         **_: Any,
     ) -> Rollout:
-        """Pull ``weights`` if they are newer, then drive one batch of episodes, of scenarios drawn
-        in ``shares`` (None: the suite's own).
+        """Pull ``weights`` if they are newer, then drive sample ``number`` of the run: one batch of
+        episodes, of scenarios drawn in ``shares`` (None: the suite's own).
         """
-        worker = max((self.worker_index or 0) - 1, 0)
-        draw = Draw.of(self.run.rollout, seed=self.run.seed, iteration=iteration, worker=worker)
+        draw = Draw.of(self.run.rollout, seed=self.run.seed, number=number)
         started = time.perf_counter()
+        wait_s = started - self._ended if self._ended else 0.0
         if weights is not None:
             self.module.pull(weights)
         pull_s = time.perf_counter() - started
@@ -88,8 +89,9 @@ class RolloutRunner(EnvRunner, Checkpointable):
             )
             self.worlds = None  # its state cannot be trusted any more
             rollout = failed_rollout(scenarios, draw, self.module.version, error)
-        rollout.seconds["pull"] = pull_s
+        rollout.seconds.update(pull=pull_s, wait=wait_s)
         self._metrics = dict(rollout.seconds)
+        self._ended = time.perf_counter()
         return rollout
 
     def pid(self) -> int:
