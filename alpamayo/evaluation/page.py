@@ -17,6 +17,7 @@ from alpamayo.stats import Interval
 
 _STYLE = Path(__file__).with_name("report.css")
 _SCRIPT = Path(__file__).with_name("report.js")
+LEVEL = 0.05
 NEUTRAL = ("mean_speed", "plan_ms", "decode_rounds", "collision_front", "collision_lateral")
 
 
@@ -113,8 +114,12 @@ def link(label: str, target: str) -> str:
 
 
 def tone_of(row: MetricRow) -> str:
-    """Whether the whole interval of the change lies on the better or on the worse side."""
+    """Whether the whole interval of the change lies on the better or on the worse side, and the
+    test, corrected for the length of the table, agrees.
+    """
     if row.difference is None or row.name in NEUTRAL:
+        return ""
+    if row.p_adjusted is not None and row.p_adjusted > LEVEL:
         return ""
     sign = 1 if row.better == "higher" else -1
     low, high = sorted((sign * row.difference.low, sign * row.difference.high))

@@ -358,7 +358,7 @@ def _method(comparison: Comparison) -> str:
         " Tests on the same seeds: McNemar's exact test for rates, a paired permutation test for "
         "means. The failure rate is the question asked in advance; the p-values of all other "
         "metrics, and those of the families and of the tags among themselves, are adjusted by "
-        "Holm's procedure."
+        "Holm's procedure; a change is coloured if interval and adjusted test agree on it."
         if comparison.after_name is not None
         else ""
     )

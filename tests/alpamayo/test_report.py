@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from alpamayo.evaluation.charts import interval_mark, line_chart, ticks
-from alpamayo.evaluation.compare import compare, summarise
+from alpamayo.evaluation.compare import MetricRow, compare, summarise
 from alpamayo.evaluation.report import (
     Curve,
     ReportInput,
@@ -188,3 +188,15 @@ def test_charts_handle_one_point_no_point_and_infinities() -> None:
     assert ticks(0.0, 10.0) == [0.0, 5.0, 10.0] and ticks(-1.0, 1.0)[0] == -1.0
     assert interval_mark(None, None) == ""
     assert "inf" not in interval_mark(Interval(0.1, 0.0, 0.2), Interval(0.1, -float("inf"), 0.2))
+
+
+def test_a_change_is_coloured_if_the_corrected_test_agrees() -> None:
+    from alpamayo.evaluation.page import tone_of
+
+    fall = Interval(-0.3, -0.5, -0.1)
+    row = MetricRow("off_road", "x", "rate", "lower", Interval(0.5, 0.4, 0.6), None, fall)
+    assert tone_of(row) == "good" and tone_of(replace(row, better="higher")) == "bad"
+    assert tone_of(replace(row, p_value=0.01, p_adjusted=0.04)) == "good"
+    assert tone_of(replace(row, p_value=0.01, p_adjusted=0.3)) == ""
+    assert tone_of(replace(row, difference=Interval(-0.3, -0.5, 0.1))) == ""
+    assert tone_of(replace(row, name="mean_speed")) == ""

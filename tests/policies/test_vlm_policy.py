@@ -402,7 +402,7 @@ def test_saving_where_it_cannot_is_refused_and_leaves_nothing(
 
 
 def test_unknown_policies_and_options_they_do_not_take_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="expected expert, idle, constant_speed or a checkpoint"):
+    with pytest.raises(RequestError, match="constant_speed, module:Class or a checkpoint"):
         load_policy(tmp_path / "nothing")
     with pytest.raises(RequestError, match="takes no decode options"):
         load_policy("idle", rounds=2)
