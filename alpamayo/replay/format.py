@@ -19,8 +19,8 @@ judge's time to collision and gap to the nearest (inf: nobody near); ``event_s``
 event fired (inf: never).
 
 With a decode trace ``tokens`` [T,L] i4, ``commit_round`` [T,L] i1, ``log_prob`` [T,L] f4,
-``rounds`` [T] i1; with a camera ``jpeg`` u1 (all images, one after another) and ``jpeg_end`` [T+1]
-i8.
+``rounds`` [T] i1; with cameras ``jpeg`` u1 (all images, one after another; each shows all cameras
+of the rig side by side) and ``jpeg_end`` [T+1] i8.
 
 Files come from anywhere: reading one checks every size, shape and value and never executes
 anything.
@@ -98,7 +98,7 @@ class Replay:
         return len(self.columns["actions"])
 
     def image(self, frame: int) -> bytes | None:
-        """JPEG bytes of the front camera before decision ``frame`` (T: at the end), or None
+        """JPEG bytes of the cameras, side by side, before decision ``frame`` (T: at the end), or None
         without a camera.
         """
         if "jpeg" not in self.columns:

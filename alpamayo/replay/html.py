@@ -12,20 +12,21 @@ import html
 import json
 import math
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from alpamayo.authoring.describe import event_text
 from alpamayo.metrics import driving_score, is_failure
 from alpamayo.replay.codec import to_plain
 from alpamayo.replay.files import write_whole
-from alpamayo.replay.format import Replay
+from alpamayo.replay.format import Replay, fired_events
 from alpamayo.types import EGO_SIZE_M, EpisodeResult, RequestError
 
+_TTC_TOP_S, _GAP_TOP_M = 8.0, 30.0  # the upper ends also stand for nobody near
 _TEMPLATE = Path(__file__).with_name("viewer.html")
 _OUTCOMES = {
     "collision": "collision",
@@ -38,32 +39,19 @@ _OUTCOMES = {
 }
 
 
-@dataclass(frozen=True)
-class Notes:
-    """What a page shows besides a replay: ``curves`` name -> (values, upper end) at ``time_s`` [N],
-    ``marks`` (time_s, letter, text) of what happened."""
-
-    time_s: Sequence[float] = ()
-    curves: Mapping[str, tuple[Sequence[float], float]] = field(default_factory=dict)
-    marks: Sequence[tuple[float, str, str]] = ()
-
-
 def write_html(
     path: str | Path,
     replays: Sequence[Replay],
     labels: Sequence[str] = (),
-    notes: Sequence[Notes] = (),
 ) -> Path:
     """Write the page atomically; two replays (before, after) must be of the same scenario and
     seed.
     """
-    return write_whole(path, render_html(replays, labels, notes))
+    return write_whole(path, render_html(replays, labels))
 
 
-def render_html(
-    replays: Sequence[Replay], labels: Sequence[str] = (), notes: Sequence[Notes] = ()
-) -> str:
-    """The page's text; ``notes``: one per replay, or none."""
+def render_html(replays: Sequence[Replay], labels: Sequence[str] = ()) -> str:
+    """The page's text."""
     if len(replays) not in (1, 2):
         raise RequestError(f"expected one replay or two, got {len(replays)}")
     scenarios = [r.header.scenario for r in replays]
@@ -80,8 +68,7 @@ def render_html(
         "subtitle": f"{scenario.family}{twin}, {scenario.road.kind} road",
         "settings": _settings(replays),
         "replays": [
-            _replay_data(r, n) | _notes_data(told)
-            for r, n, told in zip(replays, names, notes or [Notes()] * len(replays), strict=True)
+            _replay_data(r, n) | _ticks_data(r) for r, n in zip(replays, names, strict=True)
         ],
     }
     packed = zlib.compress(json.dumps(data, separators=(",", ":"), allow_nan=False).encode(), 9)
@@ -112,6 +99,7 @@ def _replay_data(replay: Replay, label: str) -> dict[str, Any]:
     )
     if header.weights_version >= 0:
         facts += f", weights version {header.weights_version}"
+    cameras = () if config.rig is None else config.rig.cameras
     images = [replay.image(n) for n in range(replay.decisions + 1)]
     return {
         "label": label,
@@ -133,7 +121,7 @@ def _replay_data(replay: Replay, label: str) -> dict[str, Any]:
             )
         ],
         "signals": columns["signals"].tolist(),
-        "waypoints": _rounded(columns["waypoints"], 2),
+        "waypoints": _rounded(columns["waypoints"], 3),
         "actions": _rounded(columns["actions"], 5),
         "limits": [
             config.max_accel_mps2,
@@ -146,22 +134,36 @@ def _replay_data(replay: Replay, label: str) -> dict[str, Any]:
         "rewards": _rounded(columns["rewards"], 4),
         "decodeMs": _rounded(columns["decode_ms"], 2),
         "trace": _trace(columns),
+        "cameras": [c.name for c in cameras],
+        "cameraAspect": 1.0 if config.rig is None else config.rig.width_px / config.rig.height_px,
         "images": [base64.b64encode(i).decode("ascii") for i in images if i is not None],
     }
 
 
-def _notes_data(notes: Notes) -> dict[str, Any]:
-    time_s = _rounded(np.asarray(notes.time_s), 2)
+def _ticks_data(replay: Replay) -> dict[str, Any]:
+    """Curves of the judge's signals, cut off at their upper ends, and what happened when."""
+    columns, scenario = replay.columns, replay.header.scenario
+    tick_s = replay.header.sim_config.tick_s
+
+    def curve(name: str, top: float) -> list[tuple[float, float]]:
+        values = np.minimum(columns.get(name, np.zeros(0)), top)
+        times = tick_s * np.arange(1, len(values) + 1)
+        return list(zip(_rounded(times, 3), _rounded(values, 2), strict=True))
+
+    marks: list[dict[str, Any]] = [
+        {"time": round(time_s, 3), "letter": letter, "text": event_text(scenario, n)}
+        for time_s, n, letter in fired_events(replay)
+    ]
+    end_s = round(float(columns["ego"][-1, 4]), 3)
+    words, badge = outcome(replay.header.result)
+    marks.append({"time": end_s, "letter": "!" if badge else "E", "text": words, "end": True})
     return {
-        "curves": [
-            {
-                "name": name,
-                "top": top,
-                "points": list(zip(time_s, _rounded(np.minimum(values, top), 3), strict=True)),
-            }
-            for name, (values, top) in notes.curves.items()
-        ],
-        "marks": [{"time": t, "letter": letter, "text": text} for t, letter, text in notes.marks],
+        "tick": tick_s,
+        "ttc": curve("ttc_s", _TTC_TOP_S),
+        "gap": curve("gap_m", _GAP_TOP_M),
+        "tops": [_TTC_TOP_S, _GAP_TOP_M],
+        "latency": _rounded(columns.get("latency_s", np.zeros(0)), 3),
+        "marks": marks,
     }
 
 

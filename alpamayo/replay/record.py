@@ -137,7 +137,9 @@ class Recorder:
         self._signals.append(np.asarray(scene.signal_state))
         self._waypoints.append(np.asarray(scene.plan_waypoints))
         if self.camera:
-            self._jpegs.append(_encode_jpeg(world.observe().frames[0, -1]))
+            each = world.config.rig.frames  # camera by camera, the newest last
+            images = world.observe().frames[0, each - 1 :: each]
+            self._jpegs.append(_encode_jpeg(np.concatenate(list(images), axis=1)))
 
     def columns(self) -> Columns:
         frames, actors = len(self._ego), len(self.slots)

@@ -111,9 +111,8 @@ def test_the_page_carries_every_ticks_signals_and_the_events(trace: Trace, tmp_p
     data: Any = json.loads(zlib.decompress(base64.b64decode(packed.group(1))))
     (shown,) = data["replays"]
     assert shown["policy"] == "constant_speed" and shown["marks"][0]["letter"] == "A"
-    curve = shown["curves"][0]
-    assert len(curve["points"]) == len(trace.time_s) and curve["points"][-1][1] < 0.2
-    assert max(value for _, value in curve["points"]) <= curve["top"] == 8.0
+    assert len(shown["ttc"]) == len(trace.time_s) and shown["ttc"][-1][1] < 0.2
+    assert max(value for _, value in shown["ttc"]) <= shown["tops"][0] == 8.0
 
 
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:

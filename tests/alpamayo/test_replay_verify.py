@@ -22,11 +22,12 @@ from alpamayo.replay.format import (
 )
 from alpamayo.replay.record import record_episode
 from alpamayo.replay.verify import first_difference, verify_all
-from alpamayo.types import RequestError, Scenario, TrafficSpec
+from alpamayo.types import RequestError, Scenario
 from policies.registry import load_policy
 from scenarios.load import load_document
 from scenarios.sample import sample
 from sim.config import SimConfig
+from tests.alpamayo.long_replay import long_replay, without_images
 
 CONFIG = SimConfig(rig=None, latency_jitter_s=0.1)
 NAMES = ("hard_lead_brake", "follow_traffic", "red_light_runner", "cut_in")
@@ -127,17 +128,12 @@ def test_the_first_tick_that_differs_is_when_an_altered_event_acts(replays: list
     assert found is not None and (found.tick, found.decision) == (tick, tick // 4)
 
 
-def test_a_minute_with_32_actors_is_small(tmp_path: Path) -> None:
-    one = drawn("roundabout", 3)
-    many = replace(
-        one, duration_s=60.0, road=replace(one.road, length_m=2000.0),
-        traffic=TrafficSpec(vehicles=32 - len(one.actors)),
-    )  # fmt: skip
-    replay = drive([many], "expert", SimConfig(rig=None))[0]
-    file = write_replay(tmp_path / "long.replay", replay)
-    assert replay.header.result.duration_s == pytest.approx(60.0)
-    assert len(replay.header.actor_ids) == 32 and len(replay.columns["tick_hash"]) == 600
-    assert file.stat().st_size < 300_000
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_minute_with_32_actors_and_traces_is_small(tmp_path: Path) -> None:
+    replay = without_images(long_replay())
+    assert len(replay.columns["tick_hash"]) == 600 and replay.columns["tokens"].shape == (150, 16)
+    assert write_replay(tmp_path / "long.replay", replay).stat().st_size < 300_000
 
 
 def test_files_of_version_1_are_read_and_verified(replays: list[Replay], tmp_path: Path) -> None:
