@@ -98,8 +98,8 @@ class Replay:
         return len(self.columns["actions"])
 
     def image(self, frame: int) -> bytes | None:
-        """JPEG bytes of the cameras, side by side, before decision ``frame`` (T: at the end), or None
-        without a camera.
+        """JPEG bytes of the cameras, side by side, before decision ``frame`` (T: at the end), or
+        None without a camera.
         """
         if "jpeg" not in self.columns:
             return None

@@ -115,7 +115,8 @@ async def browse(width: int = 1440, height: int = 900, dark: bool = False) -> As
         process = subprocess.Popen(
             [
                 program, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                "--disable-dev-shm-usage", "--disable-extensions", "--disable-background-networking",
+                "--disable-dev-shm-usage", "--disable-extensions",
+                "--disable-background-networking",
                 "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-port=0",
                 f"--user-data-dir={profile}", f"--window-size={width},{height}", "about:blank",
             ],

@@ -1,5 +1,5 @@
-"""A real minute with 32 actors: the expert drives, so that it lasts, and the shipped policy decodes a
-block from the same images at each decision, so that there are traces of the usual size.
+"""A real minute with 32 actors: the expert drives, so that it lasts, and the shipped policy decodes
+a block from the same images at each decision, so that there are traces of the usual size.
 
     python -m tests.alpamayo.long_replay FOLDER    writes both kinds and tells their sizes
 """

@@ -317,7 +317,10 @@ def _page_data(page: str) -> dict[str, Any]:
 def test_the_page_needs_no_network_and_holds_the_episode() -> None:
     page = html.render_html([_replay()])
     without_data = re.sub(r'id="data">[^<]*<', "", page)
-    assert not re.search(r"https?:|src=|@import|url\((?!data:)", without_data) and "__" not in without_data
+    assert (
+        not re.search(r"https?:|src=|@import|url\((?!data:)", without_data)
+        and "__" not in without_data
+    )
     data = _page_data(page)
     one = data["replays"][0]
     assert (

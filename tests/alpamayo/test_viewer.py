@@ -1,5 +1,5 @@
-"""The replay page in a real browser: a minute with 32 actors is there within a second, every control
-works, nothing is fetched."""
+"""The replay page in a real browser: a minute with 32 actors is there within a second, every
+control works, nothing is fetched."""
 
 from __future__ import annotations
 
@@ -141,10 +141,10 @@ def test_a_plan_after_all_rounds_is_the_plan_and_after_none_keeps_on(page_file: 
             await opened(page, page_file)
             worst = await page.value("""Math.max(...sides[0].r.waypoints.map((points, k) => {
                 const rounds = sides[0].r.trace.rounds[k];
-                const moves = Math.hypot(points[1][0] - points[0][0], points[1][1] - points[0][1]);
-                if (moves < 0.2) return 0;
+                const apart = (p, q) => Math.hypot(p[0] - q[0], p[1] - q[1]);
+                if (apart(points[0], points[1]) < 0.2) return 0;
                 const path = planAfter(sides[0].r, k, rounds);
-                return Math.max(...path.map((p, i) => Math.hypot(p[0]-points[i][0], p[1]-points[i][1])));
+                return Math.max(...path.map((p, i) => apart(p, points[i])));
             }))""")
             assert worst < 0.1  # after 3.2 s of driving, from positions rounded to millimetres
             path = np.array(await page.value("planAfter(sides[0].r, 130, 0)"))
