@@ -64,6 +64,7 @@ def render_report(report: ReportInput) -> str:
             section("Before and after" if paired else "Results", _metrics_table(comparison)),
             section("What became of the episodes", _plots(report)),
             section("Learning curve", _curves(report.curves)),
+            section("Regressions", _regressions(report)),
             section("By family", _groups_table(comparison, comparison.families, "family")),
             section("By tag", _groups_table(comparison, comparison.tags, "tag")),
             section("Episodes that went wrong", _failures(report)),
@@ -263,6 +264,25 @@ def _curves(curves: Sequence[Curve]) -> str:
 # --------------------------------------------------------------------------------------
 # Failures
 # --------------------------------------------------------------------------------------
+def _regressions(report: ReportInput) -> str:
+    """Episodes that went well before and fail now."""
+    if not report.after:
+        return ""
+    after = {episode_key(r): r for r in report.after}
+    worse = set(report.comparison.regressions)
+    rows = [b for b in report.before if episode_key(b) in worse]
+    if not rows:
+        return "<p>None: whatever went well before still does.</p>"
+    lines = [_failure_line(report, b, after[episode_key(b)]) for b in rows]
+    return f"<p>{len(rows)} of {len(report.before)} episodes.</p>" + table(_head(report), lines)
+
+
+def _head(report: ReportInput) -> list[str]:
+    names = report.comparison.before_name, report.comparison.after_name
+    both = [str(names[1]), "change"] if report.after else []
+    return ["scenario", "seed", names[0], *both, "replay", "parameters"]
+
+
 def _failures(report: ReportInput) -> str:
     """Everything that went wrong under either policy: what failed to run first, then what got
     worse.
@@ -276,10 +296,6 @@ def _failures(report: ReportInput) -> str:
     if not rows:
         return "<p>None.</p>"
     rows.sort(key=lambda r: (r[0], r[1].family, r[1].nominal, r[1].seed))
-    names = report.comparison.before_name, report.comparison.after_name
-    head = ["scenario", "seed", names[0]]
-    head += [str(names[1]), "change"] if report.after else []
-    head += ["replay", "parameters"]
     lines = [_failure_line(report, before, now) for _, before, now in rows[:_MAX_FAILURE_ROWS]]
     more = len(rows) - _MAX_FAILURE_ROWS
     note = f" {more} more in episodes.csv." if more > 0 else ""
@@ -287,7 +303,7 @@ def _failures(report: ReportInput) -> str:
     if unseen:
         note += f" {unseen} have no replay; <code>--replays failures</code> records all of them."
     return f"<p>{len(rows)} of {len(report.before)} episodes.{note}</p>" + table(
-        head, lines, name="failures"
+        _head(report), lines, name="failures"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,31 @@ def test_a_damaged_report_is_refused_with_its_place(
     with pytest.raises(RequestError) as error:
         load_run(folder)
     assert expected in str(error.value) and str(folder) in str(error.value)
+
+
+def test_a_mutated_report_is_read_or_refused_and_nothing_else(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "a", rows(3, (0,)), suite="s")
+    file = folder / "report.json"
+    good = bytearray(json.dumps(json.loads(file.read_text())), "utf-8")
+    rng = random.Random(5)
+    words = [b"null", b"-1", b"1e999", b"[]", b"{}", b'""', b"true", b"[[[", b"9" * 400]
+    refused = 0
+    for _ in range(1500):
+        data = bytearray(good)
+        for _ in range(rng.randint(1, 4)):
+            at = rng.randrange(len(data))
+            if rng.random() < 0.5:
+                data[at : at + rng.randint(0, 6)] = rng.choice(words)
+            else:
+                data[at] = rng.randrange(256)
+        file.write_bytes(bytes(data))
+        try:
+            run = load_run(folder)
+            summarise(run.results, expert=run.expert or None, tags=run.tags, resamples=5)
+        except RequestError as error:
+            refused += 1
+            assert str(folder) in str(error) and len(str(error).splitlines()) == 1
+    assert 500 < refused < 1500
 
 
 def test_a_run_without_a_report_says_what_became_of_it(tmp_path: Path) -> None:

@@ -143,6 +143,24 @@ def test_intervals_of_changes_of_scores_cover(count: int, old: float, new: float
     assert covered / trials > 0.95 - sampling_error(trials)
 
 
+@pytest.mark.parametrize("crashing", [0.02, 0.3])
+@pytest.mark.parametrize("count", [16, 64])
+def test_intervals_of_progress_over_the_experts_cover(count: int, crashing: float) -> None:
+    """A ratio of sums over episodes of different length."""
+    rng = np.random.default_rng(13)
+    trials, covered = 400, 0
+    truth = 1.0 - 0.5 * crashing  # who crashes has driven half the way on average
+    for trial in range(trials):
+        expert = rng.uniform(60.0, 200.0, count)
+        share = np.where(rng.random(count) < crashing, rng.uniform(0, 1, count), 1.0)
+        usual = float(expert.mean())
+        found = stats.ratio_of_means(
+            share * expert, expert, ends=[[0.0, usual], [usual, usual]], seed=trial, resamples=600
+        )
+        covered += found.low <= truth <= found.high
+    assert covered / trials > 0.95 - sampling_error(trials)
+
+
 @pytest.mark.parametrize("count", [16, 64])
 def test_intervals_of_means_without_bounds_cover_where_the_tails_are_light(count: int) -> None:
     rng = np.random.default_rng(7)

@@ -200,3 +200,17 @@ def test_a_change_is_coloured_if_the_corrected_test_agrees() -> None:
     assert tone_of(replace(row, p_value=0.01, p_adjusted=0.3)) == ""
     assert tone_of(replace(row, difference=Interval(-0.3, -0.5, 0.1))) == ""
     assert tone_of(replace(row, name="mean_speed")) == ""
+
+
+def test_regressions_have_a_list_of_their_own() -> None:
+    before, after = _episodes(0), _episodes(1)
+    page = render_report(
+        _report(before=before, after=after, comparison=compare(before, after, resamples=50))
+    )
+    listed = page.split("<h2>Regressions</h2>")[1].split("</section>")[0]
+    assert "1 of 20 episodes" in listed and listed.count("<tr>") == 2 and "decisions 3" in listed
+    same = _report(before=before, after=before, comparison=compare(before, before, resamples=50))
+    assert "whatever went well before still does" in render_report(same)
+    assert "Regressions" not in render_report(
+        _report(before=before, after=(), comparison=summarise(before, resamples=50))
+    )
