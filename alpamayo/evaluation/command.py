@@ -14,7 +14,7 @@ from alpamayo.evaluation.gates import Gate, Verdict, check_gates, group_name, ju
 from alpamayo.evaluation.parallel import evaluate
 from alpamayo.evaluation.report import ReportFiles, ReportInput, write_report
 from alpamayo.evaluation.runner import EpisodeLog
-from alpamayo.evaluation.runs import EvaluatedRun, differing_settings, load_run
+from alpamayo.evaluation.runs import EvaluatedRun, load_run, unlike
 from alpamayo.log import Progress
 from alpamayo.metrics import is_failure
 from alpamayo.replay.codec import to_plain
@@ -204,7 +204,7 @@ def run_eval(request: EvalRequest, run_dir: RunDir, progress: Progress) -> EvalO
         commands=[_command(request)],
         tags=request.tags,
         verdicts=verdicts,
-        notes=_notes(request),
+        notes=_notes(request, results),
     )
     written = write_report(run_dir.path, report)
     return EvalOutcome(comparison, written, tuple(files), tuple(results), verdicts)
@@ -302,13 +302,13 @@ def _settings(request: EvalRequest) -> dict[str, Any]:
     }
 
 
-def _notes(request: EvalRequest) -> list[str]:
-    """In what the baseline was driven differently."""
-    if request.baseline is None:
+def _notes(request: EvalRequest, results: Sequence[EpisodeResult]) -> list[str]:
+    """In what the baseline was another test."""
+    baseline = request.baseline
+    if baseline is None:
         return []
     settings = to_plain(_settings(request))
-    differ = differing_settings([request.baseline.run.settings, settings])
-    return [f"Settings that differ: {'; '.join(differ)}."] if differ else []
+    return unlike(baseline.results, results, baseline.run.settings, settings)
 
 
 def _command(request: EvalRequest) -> str:

@@ -12,7 +12,7 @@ from alpamayo.evaluation.compare import Comparison, Key, compare, episode_key
 from alpamayo.evaluation.coverage import library_tags
 from alpamayo.evaluation.gates import Gate, Verdict, check_gates, group_name, judge
 from alpamayo.evaluation.report import ReportFiles, ReportInput, write_report
-from alpamayo.evaluation.runs import EvaluatedRun, differing_settings, load_run
+from alpamayo.evaluation.runs import EvaluatedRun, load_run, unlike
 from alpamayo.replay.format import SUFFIX
 from alpamayo.types import EpisodeResult, RequestError
 
@@ -65,8 +65,8 @@ class RunPair:
                     f"{alone} of the {len(run.keys)} episodes of {run.folder} were not to be "
                     f"driven in {other.folder}; compared are the {len(self.shared)} of both."
                 )
-        differ = differing_settings([run.settings for run in (self.before, self.after)])
-        return told + ([f"Settings that differ: {'; '.join(differ)}."] if differ else [])
+        old, new = (_picked(run.results, self.shared) for run in (self.before, self.after))
+        return [*told, *unlike(old, new, self.before.settings, self.after.settings)]
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,10 @@ def compare_runs(pair: RunPair, folder: Path) -> PairOutcome:
     verdicts = tuple(judge(gate, comparison) for gate in pair.gates)
     links = _links(pair, folder)
     changed = (*comparison.regressions, *comparison.fixes)
-    for key, page in _side_by_side(pair, changed, folder).items():
+    pages, problems = _side_by_side(pair, changed, folder)
+    for key, page in pages.items():
         links[key] = [page, *links.get(key, [])]
+    notes = [*pair.notes, *problems]
     command = ["alpamayo", "eval", "--compare", str(pair.before.folder), str(pair.after.folder)]
     report = ReportInput(
         title=f"{pair.names[0]} and {pair.names[1]}",
@@ -99,9 +101,9 @@ def compare_runs(pair: RunPair, folder: Path) -> PairOutcome:
         commands=[shlex.join(command)],
         tags=pair.tags,
         verdicts=verdicts,
-        notes=pair.notes,
+        notes=notes,
     )
-    return PairOutcome(comparison, write_report(folder, report), verdicts, tuple(pair.notes))
+    return PairOutcome(comparison, write_report(folder, report), verdicts, tuple(notes))
 
 
 def _picked(rows: Sequence[EpisodeResult], keys: Sequence[Key]) -> list[EpisodeResult]:
@@ -124,20 +126,29 @@ def _links(pair: RunPair, folder: Path) -> dict[Key, list[tuple[str, str]]]:
     return links
 
 
-def _side_by_side(pair: RunPair, keys: Sequence[Key], folder: Path) -> dict[Key, tuple[str, str]]:
-    """Pages with both replays on one clock, of those ``keys`` that both runs recorded."""
+def _side_by_side(
+    pair: RunPair, keys: Sequence[Key], folder: Path
+) -> tuple[dict[Key, tuple[str, str]], list[str]]:
+    """Pages with both replays on one clock, of those ``keys`` that both runs recorded; and what is
+    wrong with replays that cannot be shown.
+    """
     from alpamayo.replay.format import read_replay
     from alpamayo.replay.html import write_html
 
     pages: dict[Key, tuple[str, str]] = {}
+    problems = []
     for key in keys:
         files = [_replay_file(run, key) for run in (pair.before, pair.after)]
         if None in files or len(pages) == _MOST_PAGES:
             continue
-        replays = [read_replay(file) for file in files if file is not None]
-        page = write_html(folder / "replays" / f"{safe_name(*key)}.html", replays, pair.names)
+        try:
+            replays = [read_replay(file) for file in files if file is not None]
+            page = write_html(folder / "replays" / f"{safe_name(*key)}.html", replays, pair.names)
+        except RequestError as error:
+            problems.append(f"Not shown side by side: {error}.")
+            continue
         pages[key] = ("side by side", f"{page.parent.name}/{page.name}")
-    return pages
+    return pages, problems
 
 
 def _replay_file(run: EvaluatedRun, key: Key) -> Path | None:

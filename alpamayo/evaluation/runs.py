@@ -189,6 +189,32 @@ def _why_not(folder: Path) -> str:
     return f"no report; the run is {status}"
 
 
+def unlike(
+    before: Sequence[EpisodeResult],
+    after: Sequence[EpisodeResult],
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+) -> list[str]:
+    """What makes paired episodes another test: settings that differ, and scenarios that drew other
+    parameters from the same seed, for they have changed in between.
+    """
+    differ = differing_settings([old, new])
+    told = [f"Settings that differ: {'; '.join(differ)}."] if differ else []
+    changed = [
+        b.scenario_id
+        for b, a in zip(before, after, strict=True)
+        # What failed to load, or is missing, may have none.
+        if b.parameters and a.parameters and dict(b.parameters) != dict(a.parameters)
+    ]
+    if changed:
+        names = ", ".join(sorted(set(changed))[:5])
+        told.append(
+            f"{len(changed)} episodes have other parameters in the two, so their scenario files "
+            f"have changed in between: {names}."
+        )
+    return told
+
+
 def differing_settings(sides: Sequence[Mapping[str, Any]]) -> list[str]:
     """``sim.latency_s: 0.1 / 0.3`` for every setting of the world and the decoding in which
     ``settings`` of evaluations differ. What one of them does not have (decoding, without a

@@ -158,6 +158,29 @@ def test_settings_that_differ_are_said(tmp_path: Path) -> None:
     assert "sim.latency_s: 0.3 / 0.1" in render(board, tmp_path)
 
 
+def test_a_scenario_that_changed_between_two_runs_is_said(tmp_path: Path) -> None:
+    old = [row(n, parameters={"gap_m": 9.0 + n}) for n in range(4)]
+    new = [row(n, parameters={"gap_m": 9.0 + n + 5 * (n == 2)}) for n in range(3)]
+    new.append(row(3, "failed", parameters={}))
+    a, b = run_folder(tmp_path / "a", old), run_folder(tmp_path / "b", new)
+    notes = compare_runs(RunPair.prepare(str(a), str(b)), tmp_path / "out").notes
+    assert notes[-1].startswith("1 episodes have other parameters") and "fake" in notes[-1]
+
+
+def test_a_damaged_replay_does_not_stop_the_comparison(tmp_path: Path) -> None:
+    folders = []
+    for name, crashes in (("a", (0,)), ("b", ())):
+        folder = run_folder(tmp_path / name, rows(3, crashes))
+        (folder / "replays").mkdir()
+        (folder / "replays" / "fake-0.replay").write_bytes(b"PK\x03\x04 no replay")
+        link = {"scenario_id": "fake", "seed": 0, "links": [["file", "replays/fake-0.replay"]]}
+        edit(folder, lambda d, link=link: d.update(replays=[link]))
+        folders.append(str(folder))
+    out = compare_runs(RunPair.prepare(*folders), tmp_path / "out")
+    assert any("Not shown side by side" in note and "fake-0.replay" in note for note in out.notes)
+    assert out.comparison.fixes == (("fake", 0),)
+
+
 def test_runs_without_a_common_episode_are_not_compared(tmp_path: Path) -> None:
     a = run_folder(tmp_path / "a", rows(3, ()))
     b = run_folder(tmp_path / "b", [row(n) for n in range(5, 8)])
