@@ -76,7 +76,8 @@ class DecodeConfig:
 class PolicyConfig:
     """``init``: a checkpoint directory, or ``shipped`` for the weights that come along.
 
-    ``device``: where `eval` and `bench` run it; on ``cuda`` by the captured engine. ``weights``:
+    ``device``: where `eval` and `bench` run it, on ``cuda`` by the captured engine, and where the
+    pool of a training does, there without it. ``weights``:
     ``int8`` has a quarter of the bytes, for inference only. ``adapter``: the directory of a LoRA
     adapter that drafts for ``self_speculation``; empty = none.
     """
@@ -111,6 +112,10 @@ class RolloutConfig:
     ``mode``: ``synchronous`` workers drive between updates. ``asynchronous`` ones drive all the
     time; an update learns from ``samples_per_update`` workers' samples (0: as many as there are
     workers), the weights that drove them at most ``max_staleness`` versions old.
+
+    ``backend``: where plans are made, in each worker (``local``) or by ``pool_actors`` processes
+    that hold the policy for all of them (``pool``). A pool actor decodes together what comes
+    within ``pool_window_ms``, at most ``pool_batch`` worlds.
     """
 
     mode: Literal["synchronous", "asynchronous"] = "synchronous"
@@ -121,6 +126,10 @@ class RolloutConfig:
     group_size: int = number(8, ge=1, le=1024)
     suite: str = "train"
     timeout_s: float = number(300.0, gt=0.0)
+    backend: Literal["local", "pool"] = "local"
+    pool_actors: int = number(1, ge=1, le=4096)
+    pool_batch: int = number(256, ge=1)
+    pool_window_ms: float = number(2.0, ge=0.0, le=1000.0)
     branching: BranchingConfig = field(default_factory=BranchingConfig)
 
     @property
@@ -228,8 +237,8 @@ class PlacementConfig:
     """Which processes there are, and what each asks of the cluster.
 
     ``learners`` = 0: the learner lives in the process that drives the run. Where
-    ``worker_resource`` or ``learner_resource`` is set, its processes run only on nodes that have
-    that custom resource of Ray (each takes a thousandth).
+    ``worker_resource``, ``learner_resource`` or ``pool_resource`` is set, its processes run only on
+    nodes that have that custom resource of Ray (each takes a thousandth).
     """
 
     learners: int = number(0, ge=0, le=1024)
@@ -238,6 +247,9 @@ class PlacementConfig:
     learner_resource: str = ""
     worker_cpus: float = number(1.0, gt=0.0)
     worker_resource: str = ""
+    pool_cpus: float = number(1.0, gt=0.0)
+    pool_gpus: float = number(0.0, ge=0.0, le=1.0)
+    pool_resource: str = ""
 
 
 @dataclass(frozen=True)
@@ -504,10 +516,11 @@ def _training_relations(config: RunConfig) -> Iterator[tuple[tuple[str, ...], st
             f"expected 0 with policy.decode.mode = {decode.mode}, whose second token is given the "
             "policy's first; learner.joint_weight has an AR term",
         )
-    for key, wanted in (("device", "cpu"), ("weights", "full"), ("adapter", "")):
+    for key, wanted in (("weights", "full"), ("adapter", "")):
         if getattr(config.policy, key) != wanted:
             yield (f"policy.{key}",), f"expected {wanted or 'none'} while training"
     place = config.placement
+    yield from _pool_relations(config)
     if not place.learners and (place.learner_gpus or place.learner_resource):
         yield (
             ("placement.learners", "placement.learner_gpus", "placement.learner_resource"),
@@ -519,6 +532,21 @@ def _training_relations(config: RunConfig) -> Iterator[tuple[tuple[str, ...], st
         yield (
             (f"policy.decode.{key}",),
             f"expected {wanted} while training: rollouts remember no decision before",
+        )
+
+
+def _pool_relations(config: RunConfig) -> Iterator[tuple[tuple[str, ...], str]]:
+    place, pooled = config.placement, config.rollout.backend == "pool"
+    if config.policy.device == "cuda" and not (pooled and place.pool_gpus):
+        yield (
+            ("policy.device", "rollout.backend", "placement.pool_gpus"),
+            "expected cpu while training, unless rollout.backend = pool and "
+            "placement.pool_gpus is above 0",
+        )
+    if not pooled and (place.pool_gpus or place.pool_resource):
+        yield (
+            ("rollout.backend", "placement.pool_gpus", "placement.pool_resource"),
+            "expected pool where its actors ask for GPUs or a resource, got local",
         )
 
 

@@ -29,6 +29,7 @@ from alpamayo.rollout.branching import BranchEpisode
 from alpamayo.rollout.collect import Rollout
 from alpamayo.rollout.columns import RolloutBatch, merge, split_groups, summary
 from alpamayo.rollout.ledger import FAILED, Ledger
+from alpamayo.rollout.pool import Pool, pool_names
 from alpamayo.rollout.runner import RolloutRunner, runner_spaces
 from alpamayo.rollout.sampling import make_sampler
 from alpamayo.rollout.stream import SampleStream
@@ -61,7 +62,7 @@ class PostTrainConfig(AlgorithmConfig):
         config.environment(
             observation_space=observation,
             action_space=action,
-            env_config={"run": run, "architecture": architecture},
+            env_config={"run": run, "architecture": architecture, "pool": pool_names(run)},
         )
         config.env_runners(
             env_runner_cls=RolloutRunner,
@@ -104,8 +105,10 @@ class PostTrain(Algorithm):
     """The closed loop: ``loop_iteration`` finished iterations, ``version`` published updates."""
 
     def setup(self, config: AlgorithmConfig) -> None:
+        settings = config.env_config
+        self.run: RunConfig = settings["run"]
+        self.pool = Pool(self.run, settings["architecture"], settings["pool"])
         super().setup(config)
-        self.run: RunConfig = self.config.env_config["run"]
         self.loop_iteration = 0
         self.should_stop: Callable[[], bool] = bool
         self.episodes: list[EpisodeResult] = []  # of the last iteration, also the failed ones
@@ -161,6 +164,7 @@ class PostTrain(Algorithm):
                 **{f"staleness_share_{n}": share for n, share in staleness_shares(staleness)},
                 **self.ledger.recent(),
                 "workers": float(self._driving(batches)),
+                "plans_asked_again": float(sum(r.retries for r in rollouts)),
                 "decisions": float(batch.num_decisions),
                 "megabytes": batch.nbytes() / 1e6,
             },
@@ -290,6 +294,10 @@ class PostTrain(Algorithm):
             if not result.ok:
                 raise result.get()
             return result.get()
+
+    def cleanup(self) -> None:
+        super().cleanup()
+        self.pool.stop()
 
     def restore_env_runners(self, env_runner_group: Any) -> list[int]:
         """Restarted workers need no state from us: the next sample request brings the weights

@@ -28,6 +28,8 @@ def roles(config: RunConfig) -> tuple[Role, ...]:
     """The processes of a training besides the one that drives it."""
     place = config.placement
     found = [Role("rollout worker", config.rollout.workers, worker_resources(place))]
+    if config.rollout.backend == "pool":
+        found.append(Role("inference actor", config.rollout.pool_actors, pool_resources(place)))
     if place.learners:
         found.append(Role("learner", place.learners, learner_resources(place)))
     return tuple(found)
@@ -42,6 +44,12 @@ def learner_resources(place: PlacementConfig) -> dict[str, float]:
     named = {place.learner_resource: A_LITTLE} if place.learner_resource else {}
     gpus = {"GPU": place.learner_gpus} if place.learner_gpus else {}
     return {"CPU": place.learner_cpus, **gpus, **named}
+
+
+def pool_resources(place: PlacementConfig) -> dict[str, float]:
+    named = {place.pool_resource: A_LITTLE} if place.pool_resource else {}
+    gpus = {"GPU": place.pool_gpus} if place.pool_gpus else {}
+    return {"CPU": place.pool_cpus, **gpus, **named}
 
 
 def custom(resources: Resources) -> dict[str, float]:

@@ -24,7 +24,11 @@ from alpamayo.types import CheckFailed
 PROBE_TIMEOUT_S = 300.0
 POLL_S = 1.0
 # The setting that says how many there are.
-SIZE = {"rollout worker": "rollout.workers", "learner": "placement.learners"}
+SIZE = {
+    "rollout worker": "rollout.workers",
+    "learner": "placement.learners",
+    "inference actor": "rollout.pool_actors",
+}
 # Not needed to drive and learn: the camera's encoder of replays.
 OPTIONAL = ("cv2",)
 

@@ -1,7 +1,7 @@
 """What answers a worker's observations with plans, and takes new weights.
 
-``local``: the policy lives in the worker's own process. Any other place (a pool of inference
-actors) implements the same two calls.
+``local``: the policy lives in the worker's own process. ``rollout.pool`` asks actors that hold it
+for many workers.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ INPUT_KEYS = ("prompt_ids", "frames", "features")
 
 
 class PolicyBackend(Protocol):
-    """Plans for observations, with the weights of ``version`` (-1 before the first pull)."""
+    """Plans for observations, with the weights of ``version`` (-1 before the first pull).
+
+    ``retries``: plans asked for again because what makes them had died.
+    """
 
     version: int
+    retries: int
 
     def plan(
         self, observation: ObservationBatch, noise_keys: npt.NDArray[np.uint64]
@@ -47,13 +51,20 @@ class LocalBackend:
     more, and here they are known already.
     """
 
-    def __init__(self, architecture: Any, decode: DecodeConfig, *, freeze_vision: bool) -> None:
+    def __init__(
+        self, architecture: Any, decode: DecodeConfig, *, freeze_vision: bool, device: str = "cpu"
+    ) -> None:
         from policies.vlm import NLDModel
 
-        self.model = NLDModel(architecture).eval()
-        self.policy = make_policy(self.model, decode)
+        self.model = NLDModel(architecture).eval().to(device)
+        # These weights change in place after every update, which the engine would have to be told.
+        self.policy = make_policy(self.model, decode, engine=False)
         self.freeze_vision = freeze_vision
-        self.version = -1
+        self.version, self.retries = -1, 0
+
+    def sends_features(self, observation: ObservationBatch) -> bool:
+        """Whether ``inputs`` are image tokens."""
+        return self.freeze_vision and observation.frames.shape[1] > 0
 
     def plan(self, observation: ObservationBatch, noise_keys: npt.NDArray[np.uint64]) -> PlanBatch:
         return self.policy.plan(observation, noise_keys=noise_keys)
@@ -61,7 +72,7 @@ class LocalBackend:
     def inputs(self, observation: ObservationBatch) -> dict[str, np.ndarray]:
         prompt = self.policy.encoder(observation)
         columns = {"prompt_ids": prompt.ids.numpy().astype(np.int32)}
-        if not (self.freeze_vision and prompt.frames.shape[1]):
+        if not self.sends_features(observation):
             return columns | {"frames": prompt.frames.numpy()}
         features = self.policy.encode_images(prompt.frames)
         return columns | {"features": features.float().cpu().numpy()}
@@ -73,10 +84,10 @@ class LocalBackend:
         return self.model.actions.encode(plans)
 
 
-def make_policy(model: Any, decode: DecodeConfig) -> Any:
+def make_policy(model: Any, decode: DecodeConfig, *, engine: bool | None = None) -> Any:
     """A VLMPolicy that decodes as ``decode`` says."""
     from alpamayo.config import decode_options
     from policies.vlm import VLMPolicy
     from sim.config import SimConfig
 
-    return VLMPolicy(model, **decode_options(decode, SimConfig()))
+    return VLMPolicy(model, engine=engine, **decode_options(decode, SimConfig()))

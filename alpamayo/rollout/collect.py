@@ -154,6 +154,7 @@ class Rollout:
     weights_version: int
     seconds: dict[str, float] = field(default_factory=dict)
     error: str = ""
+    retries: int = 0  # plans asked for again, see PolicyBackend
     branches: list[BranchEpisode] = field(default_factory=list)
 
 

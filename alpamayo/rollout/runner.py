@@ -12,6 +12,7 @@ import os
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -26,6 +27,7 @@ from alpamayo.learner.weights import use_threads
 from alpamayo.rollout.backend import LocalBackend, PolicyBackend
 from alpamayo.rollout.collect import Draw, Rollout, Worlds, collect, failed_rollout
 from alpamayo.rollout.labels import ExpertLabels
+from alpamayo.rollout.pool import PoolBackend
 from alpamayo.rollout.transport import WeightsHandle
 from alpamayo.types import Scenario
 
@@ -45,7 +47,8 @@ class RolloutRunner(EnvRunner, Checkpointable):
     """Steps ``rollout.worlds_per_worker`` worlds; holds a policy backend whose weights are pulled
     by version.
 
-    Its settings arrive as ``env_config = {"run": RunConfig, "architecture": VLMConfig}``.
+    Its settings arrive as ``env_config = {"run": RunConfig, "architecture": VLMConfig, "pool":
+    names of inference actors}``.
     """
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
@@ -77,6 +80,7 @@ class RolloutRunner(EnvRunner, Checkpointable):
         draw = Draw.of(self.run.rollout, seed=self.run.seed, number=number)
         started = time.perf_counter()
         wait_s = started - self._ended if self._ended else 0.0
+        retried = self.module.retries
         if weights is not None:
             self.module.pull(weights)
         pull_s = time.perf_counter() - started
@@ -89,6 +93,7 @@ class RolloutRunner(EnvRunner, Checkpointable):
             )
             self.worlds = None  # its state cannot be trusted any more
             rollout = failed_rollout(scenarios, draw, self.module.version, error)
+        rollout = replace(rollout, retries=self.module.retries - retried)
         rollout.seconds.update(pull=pull_s, wait=wait_s)
         self._metrics = dict(rollout.seconds)
         self._ended = time.perf_counter()
@@ -113,8 +118,20 @@ class RolloutRunner(EnvRunner, Checkpointable):
             self.worlds = WorldBatch(scenarios, self.run.sim)
 
     def make_module(self) -> PolicyBackend:
+        architecture = self.config.env_config["architecture"]
+        pool = self.config.env_config["pool"]
+        if pool:
+            first = max((self.worker_index or 0) - 1, 0)
+            patience_s = self.run.rollout.timeout_s
+            return PoolBackend(
+                architecture,
+                pool,
+                first,
+                freeze_vision=self.run.learner.freeze_vision,
+                patience_s=patience_s,
+            )
         return LocalBackend(
-            self.config.env_config["architecture"],
+            architecture,
             self.run.policy.decode,
             freeze_vision=self.run.learner.freeze_vision,
         )
