@@ -170,6 +170,12 @@ class LearnerConfig:
 
     ``kl_weight`` ties the policy to the weights it started from or, with ``reference_every``
     > 0, to those of that many updates ago at most.
+
+    ``strategy``: several learners (``placement.learners``) hold the weights each and add up their
+    gradients (``ddp``, with one learner the same as ``local``), or hold a part of weights,
+    gradients and optimizer state each (``fsdp2``). A minibatch is learned from in ``accumulate``
+    parts whose gradients add up: the memory of one part. A minibatch whose loss or gradient is not
+    finite is skipped; ``max_skipped`` in a row end the run.
     """
 
     algorithm: Literal["ppo", "rft", "dagger"] = "ppo"
@@ -200,6 +206,9 @@ class LearnerConfig:
     joint_fraction: float = number(0.25, gt=0.0, le=1.0)
     joint_diffusion: float = number(0.3, ge=0.0)
     max_grad_norm: float = number(1.0, gt=0.0)
+    max_skipped: int = number(10, ge=1)
+    strategy: Literal["local", "ddp", "fsdp2"] = "ddp"
+    accumulate: int = number(1, ge=1, le=1024)
     threads: int = number(2, ge=1, le=1024)
     dtype: Literal["float32", "bfloat16"] = "float32"
     freeze_vision: bool = False
@@ -255,12 +264,14 @@ class PlacementConfig:
 @dataclass(frozen=True)
 class InLoopEvalConfig:
     """Evaluation on the way: ``episodes`` of ``suite`` every ``every`` iterations (0 = never),
-    decoded as deployed.
+    decoded as deployed. After ``patience`` evaluations without a better score the run ends (0: it
+    does not).
     """
 
     suite: str = "heldout"
     episodes: int = number(64, ge=1)
     every: int = number(10, ge=0)
+    patience: int = number(0, ge=0)
     decode: DecodeConfig = field(default_factory=lambda: DecodeConfig(select="greedy"))
 
 
@@ -349,6 +360,9 @@ class WarmstartConfig:
     diffusion_weight: float = number(0.3, ge=0.0)
     objective: Literal["two_views", "published"] = "two_views"
     max_grad_norm: float = number(1.0, gt=0.0)
+    max_skipped: int = number(10, ge=1)
+    strategy: Literal["local", "ddp", "fsdp2"] = "ddp"
+    accumulate: int = number(1, ge=1, le=1024)
     threads: int = number(2, ge=1, le=1024)
     dtype: Literal["float32", "bfloat16"] = "float32"
     expert: ExpertConfig = field(default_factory=ExpertConfig)
@@ -525,6 +539,18 @@ def _training_relations(config: RunConfig) -> Iterator[tuple[tuple[str, ...], st
         yield (
             ("placement.learners", "placement.learner_gpus", "placement.learner_resource"),
             "expected at least 1 where learners ask for GPUs or a resource, got 0",
+        )
+    strategy = config.learner.strategy
+    if (strategy == "local" and place.learners > 1) or (strategy == "fsdp2" and place.learners < 2):
+        wanted = "at most 1" if strategy == "local" else "at least 2"
+        yield (
+            ("placement.learners", "learner.strategy"),
+            f"expected {wanted} with learner.strategy = {strategy}, got {place.learners}",
+        )
+    if config.eval.patience and not config.eval.every:
+        yield (
+            ("eval.patience", "eval.every"),
+            f"expected 0 without evaluations (eval.every = 0), got {config.eval.patience}",
         )
     if decode.frozen != "none" or decode.think_every:
         key = "frozen" if decode.frozen != "none" else "think_every"

@@ -118,7 +118,7 @@ class PostTrain(Algorithm):
         self.ledger = Ledger()
         self.stream = SampleStream(self.env_runner_group, self.ledger)
         self.sampler = make_sampler(self.run.rollout, self)
-        base = self._from_learner(lambda learner: learner.post.policy_tensors(trainable_only=False))
+        base = self._from_learner(lambda learner: learner.published(trainable_only=False))
         self.transport = ObjectStoreTransport(base)
         self.weights = self._publish()
 
@@ -143,6 +143,7 @@ class PostTrain(Algorithm):
         merged = time.perf_counter()
         learned = self.sampler.while_learning(partial(self._learn, batch))
         updated = time.perf_counter()
+        self._check_learned(learned)
         staleness = self.version - batch.weights_version
         self._note_trained(rollouts)
         self.weights = self._publish()
@@ -275,6 +276,16 @@ class PostTrain(Algorithm):
             for name, values in told.items()
         }
 
+    def _check_learned(self, learned: dict[str, float]) -> None:
+        """End a run that learns nothing any more."""
+        limit = self.run.learner.max_skipped
+        if learned.get("skipped_in_a_row", 0.0) >= limit:
+            raise CheckFailed(
+                f"iteration {self.loop_iteration + 1}: loss or gradient of {limit} minibatches in a "
+                "row was not finite (learner.max_skipped); the checkpoints hold what was learned "
+                "before"
+            )
+
     def _minibatches(self, decisions: int) -> int:
         """Of an epoch: as many as one learner would make, and each learner has its part of each."""
         settings = self.run.learner
@@ -282,18 +293,19 @@ class PostTrain(Algorithm):
 
     def _publish(self) -> WeightsHandle:
         version = self._from_learner(lambda learner: learner.updates)
-        tensors = self._from_learner(
-            lambda learner: learner.post.policy_tensors(trainable_only=True)
-        )
+        tensors = self._from_learner(lambda learner: learner.published(trainable_only=True))
         return self.transport.publish(version, tensors)
 
     def _from_learner(self, func: Any) -> Any:
-        """``func(learner)`` of the first learner; all hold the same weights."""
+        """``func(learner)`` of the first learner that has an answer; all are asked, because they
+        may hold the weights together.
+        """
         with self._learner_watched():
-            result = next(iter(self.learner_group.foreach_learner(func)))
-            if not result.ok:
-                raise result.get()
-            return result.get()
+            results = list(self.learner_group.foreach_learner(func))
+            for result in results:
+                if not result.ok:
+                    raise result.get()
+            return next(r.get() for r in results if r.get() is not None)
 
     def cleanup(self) -> None:
         super().cleanup()

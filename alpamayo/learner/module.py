@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,12 @@ from alpamayo.config import LearnerConfig
 
 # With these frozen, image tokens are the same in every epoch and need to be computed once.
 IMAGE_TOWER = ("encoder.vision_tower.", "encoder.multi_modal_projector.")
+
+Part = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _all(tensor: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    return tensor
 
 
 class PostTrainModule(TorchRLModule):
@@ -72,11 +79,12 @@ class PostTrainModule(TorchRLModule):
         if self.reference is not None:
             self.reference.load_state_dict(self.policy.state_dict())
 
-    def load_learned(self, tensors: dict[str, torch.Tensor]) -> None:
+    def load_learned(self, tensors: dict[str, torch.Tensor], part: Part = _all) -> None:
+        """Inverse of ``learned_tensors``; ``part(tensor, of)`` is what belongs into ``of``."""
         own = dict(self.named_parameters())
         with torch.no_grad():
             for name, tensor in tensors.items():
-                own[name].copy_(tensor)
+                own[name].copy_(part(tensor, own[name]))
 
     # RLlib's own state is torch tensors: its default converts to numpy, which bfloat16 does not
     # survive.

@@ -192,7 +192,7 @@ def _regularised(
     loss = loss - settings.entropy_weight * entropy
     metrics = {"entropy": float(entropy.detach())}
     if module.reference is not None:
-        rows = slice(None, None, max(1, round(1.0 / settings.kl_fraction)))
+        rows = slice(None, None, stride(settings.kl_fraction))
         kl = _reference_kl(module, batch, now.views, now.wanted, now.log_probs, rows)
         loss = loss + settings.kl_weight * kl
         metrics["kl_reference"] = float(kl.detach())
@@ -218,9 +218,14 @@ def _guided(
     return loss, metrics
 
 
+def stride(fraction: float) -> int:
+    """Every how many rows are about ``fraction`` of them."""
+    return max(1, round(1.0 / fraction))
+
+
 def _strided(batch: dict[str, Tensor], fraction: float) -> dict[str, Tensor]:
     """Every so many rows, about ``fraction`` of them."""
-    rows = slice(None, None, max(1, round(1.0 / fraction)))
+    rows = slice(None, None, stride(fraction))
     return {name: column[rows] for name, column in batch.items()}
 
 

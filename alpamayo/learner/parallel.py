@@ -32,6 +32,15 @@ def sum_over_learners(values: FloatArray) -> FloatArray:
     return total.cpu().numpy()
 
 
+def largest_of_learners(count: int) -> int:
+    """The largest of every learner's ``count``."""
+    if learners() == 1:
+        return count
+    mine = np.zeros(learners())
+    mine[torch.distributed.get_rank()] = count
+    return int(sum_over_learners(mine).max())
+
+
 def moments(values: FloatArray, reduce: Reduce) -> tuple[float, float]:
     """Mean and standard deviation of all learners' ``values`` together, in two passes: exact also
     where the mean is large.
@@ -62,16 +71,11 @@ def largest(worth: FloatArray, fraction: float) -> IntArray:
     return rows
 
 
-def average_gradients(parameters: Iterable[torch.nn.Parameter], rows: int) -> int:
-    """Make every gradient the mean over the rows of all learners, of which this one had ``rows`` (a
-    mean over them stands in ``grad``; without rows, nothing). Returns the rows of all.
-    """
+def add_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Make every gradient the sum over learners; one that is missing counts as zero."""
     if learners() == 1:
-        return rows
-    total = int(sum_over_learners(np.array([rows]))[0])
+        return
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        parameter.grad *= rows / max(total, 1)
         torch.distributed.all_reduce(parameter.grad)
-    return total

@@ -32,12 +32,14 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
 class Folded:
     """What is computed from weights alone, kept until they change; with gradients always fresh."""
 
+    keep = True  # see ``fold_afresh``
+
     def __init__(self) -> None:
         self._of: list[tuple[int, int]] = []
         self._made: tuple[Tensor, ...] = ()
 
     def get(self, make: Callable[[], tuple[Tensor, ...]], *weights: Tensor) -> tuple[Tensor, ...]:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not self.keep:
             return make()
         of = [(weight._version, weight.data_ptr()) for weight in weights]
         if of != self._of:
@@ -55,6 +57,17 @@ class _Joined:
         weights = [layer.weight for layer in self._layers]
         (joined,) = self._folded.get(lambda: (torch.cat(weights),), *weights)
         return F.linear(x, joined)
+
+
+def fold_afresh(model: nn.Module) -> None:
+    """From now on nothing computed from the weights of ``model`` is kept: for weights that change
+    in place without a trace, such as those that are gathered for each use.
+    """
+    for module in model.modules():
+        for value in vars(module).values():
+            folded = value._folded if isinstance(value, _Joined) else value
+            if isinstance(folded, Folded):
+                folded.keep = False
 
 
 class Attention(nn.Module):

@@ -6,8 +6,9 @@ One stack serves both modes: which positions see which is the caller's ``allowed
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 
 import torch
@@ -193,6 +194,10 @@ class Adapter(Protocol):
     def __call__(self, layer: int, mixed: Tensor) -> Tensor: ...
 
 
+# cos, signed sin [S, D] or [B, 1, S, D]; query scale [S] or [B, 1, S], None: 1 everywhere
+Rotary = tuple[Tensor, Tensor, Tensor | None]
+
+
 class DecoderLayer(nn.Module):
     def __init__(self, config: VLMConfig) -> None:
         super().__init__()
@@ -203,6 +208,38 @@ class DecoderLayer(nn.Module):
         )
         self.post_attention_layernorm = RMSNorm(hidden, eps)
         self.mlp = GatedMLP(hidden, config.intermediate_size)
+
+    def forward(
+        self,
+        x: Tensor,
+        rotary: Rotary,
+        allowed: Tensor | None,
+        *,
+        keep: Tensor | slice | None = None,
+        put: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+        add: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """x [B, S, H] -> [B, S (or kept), H]. ``put`` takes keys and values and returns all that
+        there are to see; ``add`` adds to the attention output.
+        """
+        cos, sin, scale = rotary
+        normed = self.input_layernorm(x)
+        if keep is None:
+            q, k, v = self.self_attn.qkv(normed, cos, sin)
+        else:
+            k, v = self.self_attn.kv(normed, cos, sin)
+            x, normed = _pick(x, keep), _pick(normed, keep)
+            q = self.self_attn.q(normed, cos[..., keep, :], sin[..., keep, :])
+            scale = scale[..., keep] if scale is not None else None
+            allowed = allowed[..., keep, :] if allowed is not None else None
+        if scale is not None:
+            q = q * scale.unsqueeze(-1).to(q.dtype)
+        if put is not None:
+            k, v = put(k, v)
+        mixed = attend(q, k, v, allowed)
+        attended = self.self_attn.o_proj(mixed)
+        x = x + (attended if add is None else attended + add(mixed))
+        return x + self.mlp(self.post_attention_layernorm(x))
 
 
 class TextTower(nn.Module):
@@ -243,35 +280,26 @@ class TextTower(nn.Module):
         the end: the last layer computes keys for all but everything else only for these. ``cache``
         supplies the keys before. ``adapter`` adds to the attention outputs.
         """
-        cos, sin, scale = self._rotary(x, positions, cache.capacity if cache else None)
+        rotary = self._rotary(x, positions, cache.capacity if cache else None)
         if allowed is not None:
             allowed = allowed.to(x.device)
         last = len(self.layers) - 1
         for index, layer in enumerate(self.layers):
-            normed = layer.input_layernorm(x)
-            if index == last and keep is not None:
-                k, v = layer.self_attn.kv(normed, cos, sin)
-                x, normed = _pick(x, keep), _pick(normed, keep)
-                q = layer.self_attn.q(normed, cos[..., keep, :], sin[..., keep, :])
-                scale = scale[..., keep] if scale is not None else None
-                allowed = allowed[..., keep, :] if allowed is not None else None
-            else:
-                q, k, v = layer.self_attn.qkv(normed, cos, sin)
-            if scale is not None:
-                q = q * scale.unsqueeze(-1).to(q.dtype)
-            if cache is not None:
-                k, v = cache.put(index, k, v)
-            mixed = attend(q, k, v, allowed)
-            attended = layer.self_attn.o_proj(mixed)
-            x = x + (attended if adapter is None else attended + adapter(index, mixed))
-            x = x + layer.mlp(layer.post_attention_layernorm(x))
+            x = layer(
+                x,
+                rotary,
+                allowed,
+                keep=keep if index == last else None,
+                put=None if cache is None else partial(cache.put, index),
+                add=None if adapter is None else partial(adapter, index),
+            )
         return self.norm(x)
 
     def _rotary(
         self, x: Tensor, positions: Tensor | tuple[int, int], bound: int | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """cos, signed sin [S, D] or [B, 1, S, D], and the query scale [S] or [B, 1, S] (None while
-        every position is in the original context). ``bound`` is above every position, if known."""
+    ) -> Rotary:
+        """Of ``positions``; the scale is None while every position is in the original context.
+        ``bound`` is above every position, if known."""
         config, rope = self.config, self.config.rope
         ranged = isinstance(positions, tuple)
         top = positions[1] if ranged else bound or int(positions.max()) + 1
