@@ -149,6 +149,10 @@ class RolloutConfig:
         return self.worlds_per_worker - self.branch_groups * self.branching.group_size
 
 
+# What adapters may stand beside, in every text layer.
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
 @dataclass(frozen=True)
 class LearnerConfig:
     """How the policy learns from its own driving, always on the exact trace likelihood.
@@ -176,6 +180,10 @@ class LearnerConfig:
     gradients and optimizer state each (``fsdp2``). A minibatch is learned from in ``accumulate``
     parts whose gradients add up: the memory of one part. A minibatch whose loss or gradient is not
     finite is skipped; ``max_skipped`` in a row end the run.
+
+    ``lora_rank`` > 0: all weights stay, and low-rank adapters of that rank, times ``lora_alpha`` /
+    rank, are learned beside ``lora_targets`` of the text layers; the reference is the policy
+    without them.
     """
 
     algorithm: Literal["ppo", "rft", "dagger"] = "ppo"
@@ -209,6 +217,9 @@ class LearnerConfig:
     max_skipped: int = number(10, ge=1)
     strategy: Literal["local", "ddp", "fsdp2"] = "ddp"
     accumulate: int = number(1, ge=1, le=1024)
+    lora_rank: int = number(0, ge=0, le=4096)
+    lora_alpha: float = number(16.0, gt=0.0)
+    lora_targets: tuple[str, ...] = LORA_TARGETS[:4]
     threads: int = number(2, ge=1, le=1024)
     dtype: Literal["float32", "bfloat16"] = "float32"
     freeze_vision: bool = False
@@ -540,6 +551,7 @@ def _training_relations(config: RunConfig) -> Iterator[tuple[tuple[str, ...], st
             ("placement.learners", "placement.learner_gpus", "placement.learner_resource"),
             "expected at least 1 where learners ask for GPUs or a resource, got 0",
         )
+    yield from _adapter_relations(config.learner)
     strategy = config.learner.strategy
     if (strategy == "local" and place.learners > 1) or (strategy == "fsdp2" and place.learners < 2):
         wanted = "at most 1" if strategy == "local" else "at least 2"
@@ -573,6 +585,21 @@ def _pool_relations(config: RunConfig) -> Iterator[tuple[tuple[str, ...], str]]:
         yield (
             ("rollout.backend", "placement.pool_gpus", "placement.pool_resource"),
             "expected pool where its actors ask for GPUs or a resource, got local",
+        )
+
+
+def _adapter_relations(learner: LearnerConfig) -> Iterator[tuple[tuple[str, ...], str]]:
+    if not learner.lora_rank:
+        return
+    unknown = [name for name in learner.lora_targets if name not in LORA_TARGETS]
+    if unknown or not learner.lora_targets:
+        got = ", ".join(unknown) or "none"
+        yield ("learner.lora_targets",), f"expected some of {', '.join(LORA_TARGETS)}, got {got}"
+    if learner.reference_every:
+        yield (
+            ("learner.reference_every", "learner.lora_rank"),
+            "expected 0 with adapters, whose reference is the start, "
+            f"got {learner.reference_every}",
         )
 
 

@@ -1,11 +1,12 @@
 """Metrics of a run, and its progress on the screen.
 
 ``MetricsWriter`` writes one JSON object per line to ``metrics.jsonl`` (the truth, flushed at once)
-and the same scalars to TensorBoard. Names follow CleanRL and Stable-Baselines3, so that dashboards
-transfer: ``rollout/ep_rew_mean``, ``rollout/ep_len_mean``, ``time/fps``, ``time/iterations``,
-``train/approx_kl``, ``train/clip_fraction``, ``train/entropy_loss``, ``train/explained_variance``,
-``train/learning_rate``, ``train/loss``, ``train/policy_gradient_loss``, ``train/value_loss``,
-``eval/...``.
+and the same scalars to TensorBoard. What CleanRL also logs has its names there, so that dashboards
+transfer: ``charts/SPS``, ``charts/global_step`` (decisions so far), ``charts/learning_rate``,
+``charts/episodic_return``, ``charts/episodic_length``, ``losses/policy_loss``,
+``losses/value_loss``, ``losses/entropy``, ``losses/approx_kl``, ``losses/clipfrac``,
+``losses/explained_variance``; beside them ``rollout/...``, ``curriculum/...``, ``eval/...`` and
+``time/...``.
 
 ``Progress`` shows a live table on a terminal, plain lines elsewhere and nothing at all if quiet
 (``--json``).

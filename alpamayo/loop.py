@@ -151,9 +151,11 @@ class PostTrain(Algorithm):
         self.decisions += batch.num_decisions
         finished = time.perf_counter()
 
+        rate = learned.pop("learning_rate")
         self._log("losses", {k: v for k, v in learned.items() if "/" not in k})
         self._log("time", {k.partition("/")[2]: v for k, v in learned.items() if "/" in k})
-        self._log("rollout", summary(batch))
+        episodes = summary(batch)
+        self._log("rollout", episodes)
         self._log("rollout", rollout_metrics(self.episodes) | branch_metrics(self.branches))
         self._log("curriculum", self.curriculum.observe(self.episodes))
         self._log(
@@ -168,6 +170,7 @@ class PostTrain(Algorithm):
                 "plans_asked_again": float(sum(r.retries for r in rollouts)),
                 "decisions": float(batch.num_decisions),
                 "megabytes": batch.nbytes() / 1e6,
+                "weights_megabytes": self.weights.nbytes / 1e6,
             },
         )
         seconds = {
@@ -191,7 +194,10 @@ class PostTrain(Algorithm):
                 "SPS": batch.num_decisions / (finished - started),
                 "iteration": float(self.loop_iteration),
                 "weights_version": float(self.version),
-                "decisions": float(self.decisions),
+                "global_step": float(self.decisions),
+                "learning_rate": rate,
+                "episodic_return": episodes["reward"],
+                "episodic_length": episodes["episode_decisions"],
             },
         )
 
@@ -281,9 +287,9 @@ class PostTrain(Algorithm):
         limit = self.run.learner.max_skipped
         if learned.get("skipped_in_a_row", 0.0) >= limit:
             raise CheckFailed(
-                f"iteration {self.loop_iteration + 1}: loss or gradient of {limit} minibatches in a "
-                "row was not finite (learner.max_skipped); the checkpoints hold what was learned "
-                "before"
+                f"iteration {self.loop_iteration + 1}: loss or gradient of {limit} minibatches in "
+                "a row was not finite (learner.max_skipped); the checkpoints hold what was "
+                "learned before"
             )
 
     def _minibatches(self, decisions: int) -> int:

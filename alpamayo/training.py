@@ -14,7 +14,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -38,16 +38,20 @@ logger = logging.getLogger(__name__)
 LOSSES = 3  # learners that die in a row after the same checkpoint end the run
 SECTIONS = ("charts", "curriculum", "losses", "rollout", "time")
 EPISODES, BRANCHES, LEDGER = "episodes.jsonl", "branches.jsonl", "ledger.jsonl"
+NO_SCORE = -1.0  # below every driving score
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """``checkpoint``: the last one; ``metrics``: of the last iteration this call ran, by name."""
+    """``checkpoint``: the last one; ``metrics``: of the last iteration this call ran, by name;
+    ``stopped_early``: before its last iteration, see ``eval.patience``.
+    """
 
     run_dir: Path
     checkpoint: Path
     iterations: int
     metrics: dict[str, float]
+    stopped_early: bool = False
 
 
 class StopSignal:
@@ -107,6 +111,7 @@ def train(
     Raises KeyboardInterrupt after a clean stop; the run directory is then ready to resume.
     """
     from alpamayo.learner import checkpoint
+    from alpamayo.learner.lora import check_same
 
     # Everything that can be wrong with the request is found out before Ray starts.
     init = resolve_policy(config.policy.init)
@@ -117,6 +122,14 @@ def train(
         raise RequestError(
             f"{run.path}: the run has finished its {config.learner.iterations} iterations; "
             "raise learner.iterations to go on"
+        )
+    if state is not None:
+        check_same(str(newest), state.learned, config.learner)
+    patience = config.eval.patience
+    if state is not None and _enough(evaluations(run, state.counters["iteration"]), patience):
+        raise RequestError(
+            f"{run.path}: the run has stopped early, after {patience} evaluations without a better "
+            "score; raise eval.patience to go on"
         )
     from alpamayo.loop import PostTrainConfig
     from alpamayo.rollout.ray_session import quiet_stderr, ray_session
@@ -226,6 +239,7 @@ class _Run:
         self.saved = -1
         self.checkpoint = run.checkpoints_dir
         self.metrics: dict[str, float] = {}
+        self.scores: list[float] = []  # of every evaluation
 
     def go(self) -> TrainResult:
         algorithm, total = self.algorithm, self.config.learner.iterations
@@ -236,11 +250,15 @@ class _Run:
         algorithm.keep_ledger(Ledger.open(self.run.path / LEDGER, done))
         self.saved = done if done else -1
         lost: LearnerLost | None = None
+        self.scores = evaluations(self.run, done)
+        early = False
         with MetricsWriter(self.run.metrics_file, self.run.tensorboard_dir) as writer:
             try:
                 with self.stop.deferred():
                     while algorithm.loop_iteration < total and not self.stop.requested:
                         self._iterate(writer)
+                        if early := _enough(self.scores, self.config.eval.patience):
+                            break
             except LearnerLost as error:
                 # Nothing is left to save; what was learned since the last checkpoint is lost.
                 lost = error
@@ -255,7 +273,15 @@ class _Run:
             write_plot(self.run.metrics_file, self.run.path / "curriculum.svg")
         if self.stop.requested:
             raise KeyboardInterrupt
-        return TrainResult(self.run.path, self.checkpoint, algorithm.loop_iteration, self.metrics)
+        done = algorithm.loop_iteration
+        if early:
+            best = self.run.status.get("best_checkpoint")
+            self.run.set_status("running", stopped_early=done)
+            self.progress.say(
+                f"stopped early after iteration {done}: no better score in "
+                f"{self.config.eval.patience} evaluations; the best checkpoint is {best}"
+            )
+        return TrainResult(self.run.path, self.checkpoint, done, self.metrics, early)
 
     def _iterate(self, writer: MetricsWriter) -> None:
         algorithm = self.algorithm
@@ -275,8 +301,7 @@ class _Run:
                 f"evaluation after iteration {step}: failures {metrics['eval/failure_rate']:.1%}, "
                 f"driving score {metrics['eval/driving_score']:.3f}"
             )
-            if metrics["eval/broken"] < metrics["eval/episodes"]:
-                self._mark_best(metrics["eval/driving_score"])
+            self._mark_best(evaluation_score(metrics))
         if self._due(self.config.checkpoint.every):
             started = time.perf_counter()
             self._save()
@@ -319,7 +344,9 @@ class _Run:
 
     def _mark_best(self, score: float) -> None:
         """Keep the checkpoint with the best score so far, and say so in the run's status."""
-        if score <= float(self.run.status.get("best_score", -1.0)):
+        better = score > max(self.scores, default=NO_SCORE)
+        self.scores.append(score)
+        if not better:
             return
         self._save()
         name = self.checkpoint.name
@@ -349,6 +376,32 @@ class _Run:
         metrics = rollout_metrics(rows)
         metrics["driving_score"] = sum(driving_score(r) for r in rows) / len(rows)
         return {f"eval/{name}": value for name, value in metrics.items()}
+
+
+def evaluation_score(metrics: Mapping[str, Any]) -> float:
+    """The driving score of a row with an evaluation; NO_SCORE where no episode could be driven."""
+    driven = metrics["eval/broken"] < metrics["eval/episodes"]
+    return float(metrics["eval/driving_score"]) if driven else NO_SCORE
+
+
+def evaluations(run: RunDir, until: int) -> list[float]:
+    """Scores of the run's evaluations on the way, up to iteration ``until``."""
+    file = run.metrics_file
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # half a line, another iteration
+            row = json.loads(line)
+            if row["step"] <= until:
+                found.append(evaluation_score(row))
+    return found
+
+
+def _enough(scores: list[float], patience: int) -> bool:
+    """Whether the last ``patience`` scores (0: however many) are no better than one before."""
+    if not patience or len(scores) <= patience:
+        return False
+    return max(scores[-patience:]) <= max(scores[:-patience])
 
 
 def flatten(result: dict[str, Any]) -> dict[str, float]:

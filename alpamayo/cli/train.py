@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
             "checkpoint": str(result.checkpoint),
             "iterations": result.iterations,
             "metrics": result.metrics,
+            "stopped_early": result.stopped_early,
             "next": follow,
         }
         json.dump(document, sys.stdout, indent=2, default=float)

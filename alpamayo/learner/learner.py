@@ -25,6 +25,7 @@ from ray.rllib.core.learner.training_data import TrainingData
 from alpamayo.config import LearnerConfig, RunConfig
 from alpamayo.learner import objective
 from alpamayo.learner.algorithms import ALGORITHMS, Columns, Prepared
+from alpamayo.learner.lora import for_checkpoint, from_checkpoint
 from alpamayo.learner.module import PostTrainModule
 from alpamayo.learner.parallel import largest, largest_of_learners, moments, sum_over_learners
 from alpamayo.learner.strategy import Replicated, Sharded, Strategy, clip_gradients
@@ -181,7 +182,9 @@ class PostTrainLearner(TorchLearner):
         """What the algorithm learns from; the critic's targets are in its own units."""
         value = None
         if self.post.critic is not None:
-            value = rollout.value_grid(self._values(rollout, rollout.flat), self._values(rollout, rollout.final))
+            value = rollout.value_grid(
+                self._values(rollout, rollout.flat), self._values(rollout, rollout.final)
+            )
         prepared = self.algorithm.prepare(rollout, value, self.settings, sum_over_learners)
         if value is not None:
             returns = prepared.columns["return_"]
@@ -320,6 +323,7 @@ class PostTrainLearner(TorchLearner):
         learned = self._whole(self.post.learned_tensors(), copy=True)
         if learned is None or moments is None:
             return None
+        learned = for_checkpoint(learned, self.settings)
         moments["scale.value"] = torch.tensor(self.value_scale, dtype=torch.float64)
         return learned, moments, self.updates
 
@@ -342,7 +346,7 @@ class PostTrainLearner(TorchLearner):
         self, learned: dict[str, torch.Tensor], moments: dict[str, torch.Tensor], updates: int
     ) -> None:
         """Inverse of ``training_state``, whatever strategy it comes from."""
-        self.post.load_learned(learned, self.strategy.part)
+        self.post.load_learned(from_checkpoint(learned, self.settings), self.strategy.part)
         optimizer = self.get_optimizer(DEFAULT_MODULE_ID)
         optimizer.state.clear()
         trainable = self.post.trainable()

@@ -23,7 +23,7 @@ def _all(tensor: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
 
 class PostTrainModule(TorchRLModule):
     """``policy`` (NLDModel), ``critic`` (a value head, or None), ``reference`` (frozen copy of the
-    start, or None).
+    start, the policy without its adapters, or None).
 
     ``model_config``: {"init": checkpoint directory, "learner": LearnerConfig, "temperature" of the
     rollouts, "causal": whether their plans are those of the AR head}. Only ``policy`` is ever sent
@@ -37,8 +37,14 @@ class PostTrainModule(TorchRLModule):
         self.temperature: float = self.model_config["temperature"]
         self.causal: bool = self.model_config["causal"]
         self.policy = from_pretrained(self.model_config["init"])
-        self.reference = None
-        if settings.kl_weight > 0:
+        self.reference: Any = None
+        if settings.lora_rank:
+            from alpamayo.learner.lora import WithoutAdapters, add_adapters
+
+            add_adapters(self.policy, settings)
+            if settings.kl_weight > 0:
+                self.reference = WithoutAdapters(self.policy)
+        elif settings.kl_weight > 0:
             self.reference = copy.deepcopy(self.policy).eval().requires_grad_(False)
         self.keep_reference = settings.reference_every > 0  # it is not the start any more
         self.critic = None
@@ -57,10 +63,15 @@ class PostTrainModule(TorchRLModule):
 
     def policy_tensors(self, *, trainable_only: bool) -> dict[str, torch.Tensor]:
         """What a worker needs, named as in its own model."""
+        from alpamayo.learner.lora import travelling
+
+        adapters = travelling(self.policy)
+        if trainable_only and adapters:
+            return adapters
         tensors: dict[str, torch.Tensor] = {
             name: p.detach()
             for name, p in self.policy.named_parameters()
-            if p.requires_grad or not trainable_only
+            if (p.requires_grad or not trainable_only) and name not in adapters
         }
         if not trainable_only:
             tensors |= {name: b.detach() for name, b in self.policy.named_buffers()}

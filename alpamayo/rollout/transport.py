@@ -11,15 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import ray
 
-from alpamayo.learner.weights import cpu_copies, load_tensors
+from alpamayo.learner.weights import adapted_names, cpu_copies, load_tensors
 
 if TYPE_CHECKING:
     import torch
 
     Tensors = Mapping[str, torch.Tensor]
+
+
+# The weights of each module that adapters are added to, as they are without: each version starts
+# from them again, so that rounding does not add up.
+_adapted: WeakKeyDictionary[torch.nn.Module, Tensors] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class WeightsHandle:
     version: int
     base: ray.ObjectRef | Tensors
     trainable: ray.ObjectRef | Tensors
+    nbytes: int = 0  # of the trainable tensors
 
     def pull(self, module: torch.nn.Module, have_version: int) -> int:
         """Bring ``module`` from ``have_version`` (-1: nothing loaded yet) to this one; returns the
@@ -44,7 +51,12 @@ class WeightsHandle:
             return have_version
         if have_version < 0:
             load_tensors(module, _resolve(self.base))
-        load_tensors(module, _resolve(self.trainable))
+            _adapted.pop(module, None)
+        tensors = _resolve(self.trainable)
+        if module not in _adapted:
+            own = dict(module.named_parameters())
+            _adapted[module] = cpu_copies({name: own[name] for name in adapted_names(tensors)})
+        load_tensors(module, tensors, _adapted[module])
         return self.version
 
 
@@ -61,7 +73,8 @@ class ObjectStoreTransport:
         self._base = self._store(base)
 
     def publish(self, version: int, trainable: Tensors) -> WeightsHandle:
-        return WeightsHandle(version, self._base, self._store(trainable))
+        nbytes = sum(tensor.nbytes for tensor in trainable.values())
+        return WeightsHandle(version, self._base, self._store(trainable), nbytes)
 
     @staticmethod
     def _store(tensors: Tensors) -> ray.ObjectRef | Tensors:

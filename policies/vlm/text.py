@@ -295,9 +295,7 @@ class TextTower(nn.Module):
             )
         return self.norm(x)
 
-    def _rotary(
-        self, x: Tensor, positions: Tensor | tuple[int, int], bound: int | None
-    ) -> Rotary:
+    def _rotary(self, x: Tensor, positions: Tensor | tuple[int, int], bound: int | None) -> Rotary:
         """Of ``positions``; the scale is None while every position is in the original context.
         ``bound`` is above every position, if known."""
         config, rope = self.config, self.config.rope

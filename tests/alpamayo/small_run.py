@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alpamayo.config import (
     CheckpointConfig,
     InLoopEvalConfig,
@@ -14,6 +16,7 @@ from alpamayo.config import (
     RolloutConfig,
     RunConfig,
 )
+from alpamayo.types import ObservationBatch
 from policies.vlm.config import VLMConfig
 from sim.config import RigConfig, SimConfig
 
@@ -62,3 +65,13 @@ def small_config(root: Path, init: Path, **learner: object) -> RunConfig:
         eval=InLoopEvalConfig(every=0),
         checkpoint=CheckpointConfig(every=1),
     )
+
+
+def fixed_observation() -> tuple[ObservationBatch, np.ndarray]:
+    """Three observations as a small policy sees them, and keys of their noise."""
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 255, (3, 1, 28, 56, 3), dtype=np.uint8)
+    history = np.zeros((3, 16, 3), np.float32)
+    speed, limit = np.array([3, 8, 13], np.float32), np.full(3, 14, np.float32)
+    observation = ObservationBatch(frames, history, speed, np.zeros(3, np.int8), limit)
+    return observation, np.arange(3, dtype=np.uint64)

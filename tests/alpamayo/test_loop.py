@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from alpamayo.types import CheckFailed, ObservationBatch
+from alpamayo.types import CheckFailed
 from tests.alpamayo import small_run
 
 PATIENCE_S = 240.0
@@ -47,17 +47,8 @@ def iterate(algorithm: Any) -> dict[str, float]:
     return flatten(algorithm.train())
 
 
-def fixed_observation() -> tuple[ObservationBatch, np.ndarray]:
-    rng = np.random.default_rng(0)
-    frames = rng.integers(0, 255, (3, 1, 28, 56, 3), dtype=np.uint8)
-    history = np.zeros((3, 16, 3), np.float32)
-    speed, limit = np.array([3, 8, 13], np.float32), np.full(3, 14, np.float32)
-    observation = ObservationBatch(frames, history, speed, np.zeros(3, np.int8), limit)
-    return observation, np.arange(3, dtype=np.uint64)
-
-
 def test_two_updates_reach_the_rollouts_by_version_and_change_what_they_do(algorithm: Any) -> None:
-    observation, keys = fixed_observation()
+    observation, keys = small_run.fixed_observation()
 
     def held(runner: Any) -> tuple[int, np.ndarray]:
         return runner.module.version, runner.log_probs(observation, keys)

@@ -146,7 +146,9 @@ def _same_update(setting: Setting, one: Update, other: Update) -> None:
         close = (other.learned[name] - tensor).abs() <= 0.02 * moved + 1e-7
         assert close.float().mean() > 0.98, name
     for name, tensor in other.published.items():
-        torch.testing.assert_close(tensor, other.learned[f"policy.{name}"], rtol=0, atol=0)
+        kept = "policy." if f"policy.{name}" in other.learned else "adapters."
+        scale = 4.0 if name.endswith("lora_up") else 1.0  # alpha 16 at rank 4, exact
+        torch.testing.assert_close(tensor, scale * other.learned[kept + name], rtol=0, atol=0)
 
 
 @pytest.mark.ray
@@ -168,6 +170,17 @@ def test_several_learners_or_parts_make_the_update_of_one(
     if settings.get("strategy") == "fsdp2":  # each has its part, and together they have all
         assert 0.3 < other.digests[0] / one.digests[0] < 0.7
         assert sum(other.digests) == pytest.approx(one.digests[0], rel=1e-4)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(900.0)
+def test_adapters_are_learned_in_parts_too(setting: Setting) -> None:
+    settings = {"lora_rank": 4, "reference_every": 0}
+    one = setting.update(0, **settings)
+    other = setting.update(2, strategy="fsdp2", **settings)
+    assert any(name.startswith("adapters.") for name in one.learned)
+    _same_update(setting, one, other)
 
 
 @pytest.mark.ray
