@@ -170,7 +170,7 @@ def test_a_run_with_adapters_learns_resumes_and_exports_a_plain_policy(tmp_path:
 
     init = small_run.save_small_policy(tmp_path / "policy")
     config = small_run.small_config(
-        tmp_path / "runs", init, iterations=1, epochs=2, lora_rank=4, kl_fraction=1.0, lr=0.01
+        tmp_path / "runs", init, iterations=1, lora_rank=4, kl_fraction=1.0, lr=0.01
     )
     with ray_session(config, object_store_memory=200 << 20):
         with RunDir.create("train", config) as run:
@@ -179,12 +179,12 @@ def test_a_run_with_adapters_learns_resumes_and_exports_a_plain_policy(tmp_path:
         with RunDir.open(run.path).resume() as resumed:
             result = training.train(longer, resumed, resume=True)
     first, second = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
-    # What the workers drove is what the learner reckons with; the second time adapters are on.
-    # (One minibatch, two epochs: the ratio of the first is 1, that of the second is near.)
     for row in (first, second):
         assert row["losses/grad_norm"] > 0 and row["losses/skipped"] == 0
-        assert abs(row["losses/ratio"] - 1) < 0.05
-    assert 0 <= first["losses/kl_reference"] < second["losses/kl_reference"]
+        # One minibatch: what workers drew, adapters merged, is as likely to the learner, beside.
+        assert row["losses/ratio"] == pytest.approx(1.0, abs=1e-4)
+    assert first["losses/kl_reference"] == pytest.approx(0.0, abs=1e-6)
+    assert second["losses/kl_reference"] > 1e-4
     assert second["rollout/weights_version"] == 1
     full = sum(t.nbytes for t in small_run.start_of(init).values()) / 1e6
     assert 0 < second["rollout/weights_megabytes"] < 0.1 * full
