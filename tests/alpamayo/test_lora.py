@@ -229,7 +229,8 @@ def test_the_objective_asks_the_reference_without_adapters() -> None:
         ids = torch.arange(30).view(3, 10) + 200
         views, wanted = model.masked_block(3, 8)[:, None], torch.arange(8)
         prefix = model.embed_prompt(ids)
-        log_probs, _ = _score(module, model, prefix, views, wanted)
+        with torch.no_grad():
+            log_probs, _ = _score(module, model, prefix, views, wanted)
         batch = {"prompt_ids": ids, "frames": torch.zeros(3, 0, 28, 56, 3, dtype=torch.uint8)}
         kl = _reference_kl(module, batch, views, wanted, log_probs, slice(None))
         assert float(kl) == pytest.approx(0.0, abs=1e-6) if not learned else float(kl) > 1e-3

@@ -175,6 +175,30 @@ def test_several_learners_or_parts_make_the_update_of_one(
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(900.0)
+def test_with_bfloat16_only_the_computation_is_rounded(setting: Setting) -> None:
+    one = setting.update(0)
+    other = setting.update(0, dtype="bfloat16")
+    start = small_run.start_of(setting.init)
+    agree, count = 0, 0
+    for name, tensor in other.learned.items():
+        assert tensor.dtype == torch.float32, name
+        if name in start:
+            # Steps finer than bfloat16 can hold reach the weights, mostly in the same direction.
+            moved, expected = tensor - start[name], one.learned[name] - start[name]
+            assert not torch.equal(tensor, tensor.bfloat16().float()) or not moved.any()
+            agree += int((moved.sign() == expected.sign()).sum())
+            count += tensor.numel()
+    assert agree > 0.9 * count
+    floats = [t for name, t in other.moments.items() if name.startswith("exp_avg")]
+    assert floats and {t.dtype for t in floats} == {torch.float32}
+    assert {t.dtype for t in other.published.values()} == {torch.float32}
+    assert other.metrics["losses/ratio"] == pytest.approx(1.0, abs=0.05)
+    assert other.metrics["losses/ratio"] != one.metrics["losses/ratio"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(900.0)
 def test_adapters_are_learned_in_parts_too(setting: Setting) -> None:
     settings = {"lora_rank": 4, "reference_every": 0}
     one = setting.update(0, **settings)
