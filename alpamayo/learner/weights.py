@@ -31,7 +31,9 @@ def load_tensors(
             if base is None:
                 raise ValueError(f"an adapter of {name} without what it adapts")
             stem = name.removesuffix(".weight")
-            own[name].copy_(merged(base[name], tensors[stem + DOWN], tensors[stem + UP]))
+            where = base[name].device
+            down, up = (tensors[stem + part].to(where) for part in (DOWN, UP))
+            own[name].copy_(merged(base[name], down, up))
 
 
 def adapted_names(tensors: Mapping[str, torch.Tensor]) -> list[str]:

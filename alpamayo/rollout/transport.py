@@ -55,7 +55,8 @@ class WeightsHandle:
         tensors = _resolve(self.trainable)
         if module not in _adapted:
             own = dict(module.named_parameters())
-            _adapted[module] = cpu_copies({name: own[name] for name in adapted_names(tensors)})
+            names = adapted_names(tensors)
+            _adapted[module] = {name: own[name].detach().clone() for name in names}
         load_tensors(module, tensors, _adapted[module])
         return self.version
 
