@@ -69,10 +69,11 @@ def test_simulators_and_learners_go_to_their_own_nodes() -> None:
     nodes = kubernetes_nodes()
     assert nodes == [
         {"CPU": 0.0}, {"CPU": 16.0, "sim": 1}, {"CPU": 16.0, "sim": 1},
-        {"CPU": 32.0, "GPU": 4.0, "learn": 1},
+        {"CPU": 16.0, "GPU": 4.0, "plan": 1}, {"CPU": 32.0, "GPU": 4.0, "learn": 1},
     ]  # fmt: skip
-    without = [node for node in nodes if "sim" not in node]
-    assert missing(roles(run("multi_node")), without) == {"rollout worker": 30}
+    for resource, left in (("sim", "rollout worker"), ("plan", "inference actor")):
+        without = [node for node in nodes if resource not in node]
+        assert set(missing(roles(run("multi_node")), without)) == {left}
 
 
 def test_the_job_runs_a_config_that_ships() -> None:

@@ -25,6 +25,7 @@ from sim import config as sim_config
 SHIPPED = {
     "demo.yaml": "demo",
     "train/cpu.yaml": "train",
+    "train/longtail.yaml": "train",
     "train/warmstart.yaml": "warmstart",
     "eval/heldout.yaml": "eval",
 }
