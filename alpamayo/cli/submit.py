@@ -109,6 +109,8 @@ def _submit(args: argparse.Namespace) -> int:
 def _preflight(cluster: Cluster, job: Job, config: RunConfig, quiet: bool) -> None:
     """Print what was found; raises CheckFailed if a job would fail."""
     from alpamayo.cluster.preflight import judge, look_inside
+    from alpamayo.paths import resolve_policy
+    from alpamayo.sizing import parameters_of, waits
 
     findings = judge(job, config, look_inside(cluster, job.storage))
     for finding in findings:
@@ -118,6 +120,10 @@ def _preflight(cluster: Cluster, job: Job, config: RunConfig, quiet: bool) -> No
     problems = [f"{f.what}: {f.problem}" for f in findings if not f.ok]
     if problems:
         raise CheckFailed("; ".join(problems))
+    parameters = parameters_of(resolve_policy(config.policy.init))
+    if parameters is not None and not quiet:  # the cluster's own checkpoints are not known here
+        for line in waits(config, parameters):
+            print(f"note {line}", flush=True)
 
 
 def _follow(record: Record, args: argparse.Namespace) -> int:

@@ -139,6 +139,13 @@ def _put_in_place(staging: Path, target: Path) -> None:
 # --------------------------------------------------------------------------------------
 # Load
 # --------------------------------------------------------------------------------------
+def count_parameters(directory: str | Path) -> int:
+    """Of the checkpoint's architecture, without reading its weights."""
+    with torch.device("meta"):
+        model = NLDModel(load_config(directory))
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def load_config(directory: str | Path) -> VLMConfig:
     path = Path(directory) / CONFIG_NAME
     document = read_json(path)
