@@ -274,6 +274,8 @@ class PostTrain(Algorithm):
             training_data=TrainingData(batches=shards),
             minibatches=self._minibatches(batch.num_decisions),
         )
+        if not results:  # RLlib asks only living learners
+            raise LearnerLost("every learner process has died")
         # A learner without rows in any minibatch has no losses to tell.
         names = dict.fromkeys(name for r in results for name in r)
         told = {name: [r[name] for r in results if name in r] for name in names}

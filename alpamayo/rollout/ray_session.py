@@ -28,13 +28,16 @@ END_S = 10.0  # how long Ray's processes may take to end
 
 
 def store_bytes(run: RunConfig) -> int:
-    """Room for two iterations of observations: what the learner reads and what the workers already
-    write.
+    """Room for observations: what the learner reads, and what the workers already write or, where
+    they run ahead of it, have written.
     """
-    rig, sim = run.sim.rig, run.sim
+    rig, sim, rollout = run.sim.rig, run.sim, run.rollout
     image = 0 if rig is None else rig.frames * rig.width_px * rig.height_px * 3
-    decisions = run.rollout.workers * run.rollout.worlds_per_worker * (12.0 / sim.decision_s + 2)
-    return MIN_STORE_BYTES + int(2 * decisions * (image + 1024))
+    samples = 2 * rollout.workers
+    if rollout.mode == "asynchronous":
+        samples = rollout.update_samples * (rollout.max_staleness + 2)
+    decisions = samples * rollout.worlds_per_worker * (12.0 / sim.decision_s + 2)
+    return MIN_STORE_BYTES + int(decisions * (image + 1024))
 
 
 @contextlib.contextmanager
