@@ -23,6 +23,8 @@ from alpamayo.types import RequestError
 # (the keys that clash, the one to name first; what was expected)
 Relations = Callable[[Any], Iterable[tuple[tuple[str, ...], str]]]
 ExtraBounds = Mapping[tuple[str, str], "Bounds"]
+_MOST_KEYS, _DEEPEST = 20_000, 50  # of a settings file
+_LARGEST = 2**63  # whole numbers that others can hold
 
 
 @dataclass(frozen=True)
@@ -227,10 +229,11 @@ def _check_type(hint: Any, value: Any, key: str, places: _Places) -> None:
             raise places.error(key, f"expected {expected}, got {_show(value)}{hint_text}")
         return
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    in_reach = isinstance(value, float) or (is_number and abs(value) < _LARGEST)
     expectations = {
         bool: (isinstance(value, bool), "true or false"),
-        int: (is_number and isinstance(value, int), "a whole number"),
-        float: (is_number, "a number"),
+        int: (is_number and isinstance(value, int) and in_reach, "a whole number"),
+        float: (is_number and in_reach, "a number"),
         str: (isinstance(value, str), "text"),
     }
     fits, expected = expectations.get(hint, (True, ""))
@@ -262,7 +265,7 @@ def _numbers(config: Any, prefix: str, extra: ExtraBounds) -> Iterator[tuple[str
 def _read_yaml(path: str, lines: dict[str, int]) -> Mapping[str, Any]:
     """The file's mapping; fills ``lines`` with the 1-based line of every key."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.error import MarkedYAMLError
 
     from alpamayo.paths import find_config
 
@@ -280,28 +283,37 @@ def _read_yaml(path: str, lines: dict[str, int]) -> Mapping[str, Any]:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark is not None else ""
         raise RequestError(f"{path}{line}: expected valid YAML: {error.problem}") from None
-    except (YAMLError, RecursionError, ValueError) as error:
+    except Exception as error:  # the library meets odd input with KeyError and worse
         raise RequestError(f"{path}: expected valid YAML: {_first_line(error)}") from None
     if values is None:
         return {}
+    if not _mark_lines(node, "", lines):
+        raise RequestError(
+            f"{path}: expected at most {_MOST_KEYS} keys, {_DEEPEST} levels deep (aliases count)"
+        )
     if not isinstance(values, Mapping):
         raise RequestError(f"{path}:1: expected settings (key: value), got {_show(values)}")
-    _mark_lines(node, "", lines)
     return values
 
 
-def _mark_lines(node: Any, prefix: str, lines: dict[str, int]) -> None:
+def _mark_lines(node: Any, prefix: str, lines: dict[str, int], depth: int = 0) -> bool:
+    """False if there is too much, as where an alias holds itself or others hold many."""
+    if depth > _DEEPEST or len(lines) > _MOST_KEYS:
+        return False
     if getattr(node, "id", "") == "sequence":
         for i, item in enumerate(node.value):
             place = f"{prefix.rstrip('.')}[{i}]"
             lines[place] = item.start_mark.line + 1
-            _mark_lines(item, f"{place}.", lines)
+            if not _mark_lines(item, f"{place}.", lines, depth + 1):
+                return False
     if getattr(node, "id", "") != "mapping":
-        return
+        return True
     for key_node, value_node in node.value:
         key = f"{prefix}{key_node.value}"
         lines[key] = key_node.start_mark.line + 1
-        _mark_lines(value_node, f"{key}.", lines)
+        if not _mark_lines(value_node, f"{key}.", lines, depth + 1):
+            return False
+    return True
 
 
 def _split_word(word: str, cls: type) -> tuple[str, Any]:

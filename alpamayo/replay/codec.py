@@ -20,6 +20,7 @@ T = TypeVar("T")
 # No length, speed or count of a scenario comes near; larger ones are a mistake or an attack.
 _NUMBER_LIMIT = 1e9
 _MAX_ITEMS = 10_000
+_DEEPEST = 50
 _NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 # Fields whose value decides how much memory or time a rebuilt world takes: (class, field) -> (low,
@@ -149,11 +150,13 @@ def _scalar(hint: Any, data: Any, place: str) -> Any:
     raise TypeError(f"{place}: no conversion to {hint}")
 
 
-def _plain_only(data: Any, place: str) -> Any:
+def _plain_only(data: Any, place: str, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise RequestError(f"{place}: expected at most {_DEEPEST} levels of lists and objects")
     if isinstance(data, list):
-        return [_plain_only(v, place) for v in data]
+        return [_plain_only(v, place, depth + 1) for v in data]
     if isinstance(data, dict):
-        return {str(k): _plain_only(v, place) for k, v in data.items()}
+        return {str(k): _plain_only(v, place, depth + 1) for k, v in data.items()}
     return data
 
 

@@ -71,7 +71,11 @@ def render_html(replays: Sequence[Replay], labels: Sequence[str] = ()) -> str:
             _replay_data(r, n) | _ticks_data(r) for r, n in zip(replays, names, strict=True)
         ],
     }
-    packed = zlib.compress(json.dumps(data, separators=(",", ":"), allow_nan=False).encode(), 9)
+    try:
+        text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        raise RequestError(f"{title}: expected finite numbers in road and settings") from None
+    packed = zlib.compress(text.encode("utf-8", "replace"), 9)
     page = _TEMPLATE.read_text(encoding="utf-8")
     page = page.replace("__TITLE__", html.escape(f"{title} - Alpamayo replay"), 1)
     return page.replace("__DATA__", base64.b64encode(packed).decode("ascii"), 1)

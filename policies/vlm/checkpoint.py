@@ -153,7 +153,7 @@ def load_config(directory: str | Path) -> VLMConfig:
         config = from_json(document)
     except KeyError as error:
         raise RequestError(f"{path}: {error.args[0]}: missing") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise RequestError(f"{path}: {error}") from error
     if config.rope.factor < 1:
         # An early published config held such numbers; they make every position wrong.
@@ -216,6 +216,8 @@ def read_json(path: Path) -> Mapping[str, Any]:
         raise RequestError(
             f"{path}:{error.lineno}:{error.colno}: expected JSON: {error.msg}"
         ) from error
+    except (ValueError, RecursionError) as error:  # endless digits or brackets
+        raise RequestError(f"{path}: expected JSON: {error}") from error
     if not isinstance(document, dict):
         raise RequestError(f"{path}: expected a JSON object, got {type(document).__name__}")
     return document

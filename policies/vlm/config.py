@@ -154,6 +154,10 @@ def _problems(config: VLMConfig) -> Iterator[str]:
     if small:
         yield f"{', '.join(small)} must be at least 1"
         return
+    large = list(_too_large(config))
+    if large:
+        yield "; ".join(large)
+        return
     if config.num_attention_heads % config.num_key_value_heads:
         yield "num_attention_heads must be a multiple of num_key_value_heads"
     if config.head_dim % 2:
@@ -163,6 +167,34 @@ def _problems(config: VLMConfig) -> Iterator[str]:
     ):
         yield "vision_config.hidden_size must be heads times a multiple of 4"
     yield from _id_problems(config)
+
+
+def _too_large(config: VLMConfig) -> Iterator[str]:
+    """Numbers no network of this kind has: a file that says so asks for endless time or memory."""
+    parts = (("", config), ("vision_config.", config.vision), ("alpamayo.action.", config.action),
+             ("alpamayo.prompt.", config.prompt))  # fmt: skip
+    rope, vision = config.rope, config.vision
+    rates = {
+        "rope_parameters.rope_theta": (rope.rope_theta, 1.0),
+        "rope_parameters.factor": (rope.factor, 0.0),
+        "rope_parameters.beta_fast": (rope.beta_fast, 0.0),
+        "rope_parameters.beta_slow": (rope.beta_slow, 0.0),
+        "rope_parameters.original_max_position_embeddings": (
+            rope.original_max_position_embeddings,
+            0.0,
+        ),
+        "vision_config.rope_parameters.rope_theta": (vision.rope_theta if vision else 2.0, 1.0),
+    }
+    for key, (rate, above) in rates.items():
+        if not rate > above:
+            yield f"{key} must be above {above:g}, not {rate:g}"
+    if min(rope.mscale, rope.mscale_all_dim) < 0:
+        yield "rope_parameters.mscale and mscale_all_dim must not be negative"
+    for place, part in parts:
+        for key, most in _MOST.items():
+            value = getattr(part, key, 0)
+            if not 0 <= value <= most:
+                yield f"{place}{key} must be from 0 to {most}, not {value}"
 
 
 def _id_problems(config: VLMConfig) -> Iterator[str]:
@@ -188,6 +220,9 @@ def _id_problems(config: VLMConfig) -> Iterator[str]:
                 yield f"{name} ids overlap {used[token]} at id {token}"
                 break
             used[token] = name
+    texts = (prompt.im_start_id, prompt.im_end_id, *prompt.user_ids, *prompt.assistant_ids)
+    if not all(0 <= token < config.vocab_size for token in texts):
+        yield f"prompt ids must lie in 0..{config.vocab_size - 1}"
     if config.vocab_size <= RESERVED_LAST_ID:
         yield f"vocab_size must be above {RESERVED_LAST_ID}"
     if prompt.layout not in ("ids", "chat"):
@@ -207,6 +242,27 @@ _SIZES = (
     "num_key_value_heads",
     "head_dim",
 )
+_MOST = {
+    "vocab_size": 2**22,
+    "hidden_size": 2**16,
+    "intermediate_size": 2**18,
+    "num_hidden_layers": 1024,
+    "num_attention_heads": 2**12,
+    "head_dim": 2**12,
+    "patch_size": 2**10,
+    "image_size": 2**16,
+    "block_size": 2**16,
+    "max_position_embeddings": 2**26,
+    "spatial_merge_size": 2**6,
+    "steps": 2**10,
+    "step_s": 60.0,
+    "accel_bins": RESERVED_LAST_ID,
+    "curvature_bins": RESERVED_LAST_ID,
+    "limit_bins": RESERVED_LAST_ID,
+    "speed_bins": RESERVED_LAST_ID,
+    "history_intervals": 2**10,
+    "max_image_tokens": 2**20,
+}
 _VISION_SIZES = (
     "hidden_size",
     "intermediate_size",
@@ -329,7 +385,7 @@ def from_json(document: Mapping[str, Any]) -> VLMConfig:
     vision = document.get("vision_config")
     if vision is not None:
         if not isinstance(vision, Mapping):
-            raise ValueError(f"vision_config: expected a mapping, got {vision!r}")
+            raise ValueError(f"vision_config: expected a mapping, got {vision!r:.80}")
         theta = vision.get("rope_parameters", {}).get("rope_theta", 10000.0)
         vision = _build(
             VisionConfig, "vision_config", {**vision, "rope_theta": theta}, strict=False
@@ -347,7 +403,7 @@ def from_json(document: Mapping[str, Any]) -> VLMConfig:
 def _build(kind: type, place: str, values: Mapping[str, Any], *, strict: bool) -> Any:
     """``kind(**values)`` with types checked; unknown keys are an error only if ``strict``."""
     if not isinstance(values, Mapping):
-        raise ValueError(f"{place}: expected a mapping, got {values!r}")
+        raise ValueError(f"{place}: expected a mapping, got {values!r:.80}")
     known = {f.name for f in fields(kind)}
     unknown = sorted(set(values) - known)
     if strict and unknown:
@@ -360,6 +416,8 @@ def _typed(kind: type, key: str, value: Any, place: str = "") -> Any:
     declared = str({f.name: f.type for f in fields(kind)}[key])
     where = f"{place}.{key}" if place else key
     numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if numeric and not abs(value) < 1e18:  # nan and infinities as well
+        raise ValueError(f"{where}: expected a number of this world, got {value!r:.40}")
     if declared == "int" and numeric and value == int(value):
         return int(value)
     if declared == "float" and numeric:
@@ -370,4 +428,4 @@ def _typed(kind: type, key: str, value: Any, place: str = "") -> Any:
         return tuple(str(v) for v in value)
     if declared.startswith("tuple") and isinstance(value, (list, tuple)):
         return tuple(int(v) for v in value)
-    raise ValueError(f"{where}: expected {declared}, got {value!r}")
+    raise ValueError(f"{where}: expected {declared}, got {value!r:.80}")
