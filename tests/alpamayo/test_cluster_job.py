@@ -25,7 +25,7 @@ from alpamayo.rollout.ray_session import descendants, end_processes
 from tests.alpamayo.small_run import save_small_policy
 
 ITERATIONS = 4
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(2000.0)]
 
 
 def free_ports(count: int) -> list[int]:
@@ -137,10 +137,10 @@ def test_a_job_outlives_its_head_node_and_its_results_come_home(head: Head, tmp_
         env=head.env, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
-        wait_for(lambda: len(metrics()) > 0, 300.0, "the first iteration")
+        wait_for(lambda: len(metrics()) > 0, 900.0, "the first iteration")
         head.kill()
         head.start()
-        printed, _ = submitting.communicate(timeout=400.0)
+        printed, _ = submitting.communicate(timeout=900.0)
     finally:
         submitting.kill()
     assert submitting.returncode == 0, printed
