@@ -1,4 +1,5 @@
-"""``alpamayo replay``: verify a recorded episode, or turn it into a web page or a video."""
+"""``alpamayo replay``: verify recorded episodes, or turn them into pages, videos and files
+for other programs."""
 
 from __future__ import annotations
 
@@ -7,12 +8,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-HELP = "Look at recorded episodes: re-simulate and verify them, write a web page or a video."
+HELP = (
+    "Look at recorded episodes: re-simulate and verify them; write web pages, videos,\n"
+    "MCAP and Rerun files or a LeRobot dataset."
+)
 EPILOG = """\
 examples:
   alpamayo replay runs/eval-... --verify
   alpamayo replay cut_in-1000003.replay --html cut_in.html
   alpamayo replay before.replay after.replay --html side_by_side.html
+  alpamayo replay runs/eval-... --lerobot dataset
 """
 
 
@@ -34,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="verify in batches of B worlds (default: 1); the outcome is the same for any B",
     )
     add("--html", metavar="OUT", help="write a self-contained page (two files: side by side)")
-    add("--video", metavar="OUT", help="write a VP9 video (OUT ends with .webm)")
+    add("--video", metavar="OUT", help="write a video (OUT ends with .mp4 or .webm)")
+    add("--mcap", metavar="OUT", help="write an MCAP file (OUT ends with .mcap)")
+    add("--rerun", metavar="OUT", help="write a Rerun recording (OUT ends with .rrd)")
+    add("--lerobot", metavar="DIR", help="write all replays as one LeRobot v3 dataset")
     add("--json", action="store_true", help="print one JSON document on stdout and nothing else")
 
 
@@ -46,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     replays = [(file, read_replay(file)) for file in files]
     documents: list[dict[str, Any]] = [{"file": str(f), **_summary(r)} for f, r in replays]
     mismatch = _verify(files, documents, args) if args.verify else None
-    written = [*_write_html(args.html, replays), *_write_video(args.video, replays)]
+    written = [*_write_html(args.html, replays), *_export(args, replays)]
     if args.json:
         print(json.dumps({"replays": documents, "written": [str(p) for p in written]}))
     else:
@@ -146,12 +154,51 @@ def _write_html(out: str | None, replays: list[tuple[Path, Any]]) -> list[Path]:
     return [write_html(Path(out) / f"{file.stem}.html", [r]) for file, r in replays]
 
 
-def _write_video(out: str | None, replays: list[tuple[Path, Any]]) -> list[Path]:
-    if out is None:
-        return []
-    from alpamayo.replay.topdown import write_video
-    from alpamayo.types import RequestError
+def _export(args: argparse.Namespace, replays: list[tuple[Path, Any]]) -> list[Path]:
+    """One file for one replay; for several, OUT is a directory, and with ``--lerobot`` always."""
+    from functools import partial
 
-    if len(replays) != 1:
-        raise RequestError(f"--video: expected one replay file, got {len(replays)}")
-    return [write_video(out, replays[0][1])]
+    from alpamayo.log import Progress
+
+    jobs: list[tuple[str, Path, Any]] = []
+    for kind in ("video", "mcap", "rerun"):
+        out = getattr(args, kind)
+        if out is None:
+            continue
+        names = [Path(out)]
+        if len(replays) > 1:
+            suffix = {"video": ".mp4", "mcap": ".mcap", "rerun": ".rrd"}[kind]
+            names = [Path(out) / f"{file.stem}{suffix}" for file, _ in replays]
+        write = _writer(kind)
+        jobs += [
+            (kind, name, partial(write, name, replay))
+            for name, (_, replay) in zip(names, replays, strict=True)
+        ]
+    if args.lerobot is not None:
+        from alpamayo.replay.lerobot import write_lerobot
+
+        files = [file for file, _ in replays]
+        jobs.append(("lerobot", Path(args.lerobot), partial(write_lerobot, args.lerobot, files)))
+    for kind, name, job in jobs:
+        with Progress(f"{kind} {name.name}", 1, quiet=args.json) as progress:
+
+            def told(done: int, total: int, shown: Progress = progress) -> None:
+                shown.total = total
+                shown.update(done)
+
+            job(progress=told)
+    return [name for _, name, _ in jobs]
+
+
+def _writer(kind: str) -> Any:
+    if kind == "video":
+        from alpamayo.replay.video import write_video
+
+        return write_video
+    if kind == "mcap":
+        from alpamayo.replay.mcap import write_mcap
+
+        return write_mcap
+    from alpamayo.replay.rerun import write_rerun
+
+    return write_rerun

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from alpamayo.types import RequestError
 
@@ -24,3 +29,50 @@ def write_whole(path: str | Path, data: bytes | str) -> Path:
             part.unlink(missing_ok=True)
         raise RequestError(f"{file}: expected a writable place ({error.strerror})") from None
     return file
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A place to write to that becomes ``path`` when the block ends well, and vanishes otherwise.
+
+    It keeps the suffix, by which libraries choose a format.
+    """
+    file = Path(path)
+    part = file.with_name(f".part-{file.name}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise RequestError(f"{file}: expected a writable place ({error.strerror})") from None
+    try:
+        yield part
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """As ``whole_file``; a folder that exists must be empty."""
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RequestError(f"{folder}: expected a folder that does not exist yet or is empty")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".part-{folder.name}-", dir=folder.parent))
+        part.chmod(0o755)
+    except OSError as error:
+        raise RequestError(f"{folder}: expected a writable place ({error.strerror})") from None
+    try:
+        yield part
+        os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def require(package: str, extra: str) -> Any:
+    """An optional package; RequestError says how to get it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise RequestError(f"{package} is not installed: pip install 'alpamayo[{extra}]'") from None

@@ -1,16 +1,14 @@
-"""Top view of a replay as images, and a VP9 video of it. For pages use ``alpamayo.replay.html``."""
+"""Top view of a replay as images. For pages use ``alpamayo.replay.html``."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alpamayo.replay.format import Replay
-from alpamayo.types import EGO_SIZE_M, RequestError
+from alpamayo.types import EGO_SIZE_M
 
 Image = npt.NDArray[np.uint8]
 
@@ -121,65 +119,3 @@ def _between(a: npt.NDArray[Any], b: npt.NDArray[Any], f: float) -> npt.NDArray[
     turn = np.arctan2(np.sin(end[2] - start[2]), np.cos(end[2] - start[2]))
     mixed[2] = start[2] + turn * f
     return mixed
-
-
-def write_video(path: str | Path, replay: Replay, fps: int = 20, size_px: int = 560) -> Path:
-    """Top view and front camera side by side as VP9 in WebM, which browsers play; RequestError if
-    OpenCV cannot.
-    """
-    import cv2
-
-    file = Path(path)
-    if file.suffix != ".webm":
-        raise RequestError(f"{file}: expected a name that ends with .webm (VP9)")
-    part = file.with_name(f".part-{file.name}")  # OpenCV chooses the container by the suffix
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-    except OSError as error:
-        raise RequestError(f"{file}: expected a writable place ({error.strerror})") from None
-    top = TopDown(replay, size_px)
-    times = replay.columns["ego"][:, 4]
-    width = size_px * 2 if "jpeg" in replay.columns else size_px
-    writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"VP90"), fps, (width, size_px))
-    try:
-        if not writer.isOpened():
-            raise RequestError(f"{file}: this OpenCV build has no VP9 encoder; use --html instead")
-        for time_s in np.arange(times[0], times[-1] + 1e-9, 1.0 / fps):
-            writer.write(
-                np.ascontiguousarray(_compose(replay, top, float(time_s), width)[..., ::-1])
-            )
-        writer.release()
-        os.replace(part, file)
-    finally:
-        writer.release()
-        part.unlink(missing_ok=True)
-    return file
-
-
-def _compose(replay: Replay, top: TopDown, time_s: float, width: int) -> Image:
-    import cv2
-
-    image = top.draw(time_s)
-    k, _ = locate(replay.columns["ego"][:, 4], time_s)
-    speed = replay.columns["ego"][k, 3] * 3.6
-    label = (
-        f"{replay.header.scenario.id}  {replay.header.policy}  {time_s:4.1f} s  {speed:3.0f} km/h"
-    )
-    cv2.putText(
-        image, label, (10, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.48, (20, 24, 32), 1, cv2.LINE_AA
-    )
-    jpeg = replay.image(k)
-    if width == image.shape[1] or jpeg is None:
-        return image
-    camera = np.zeros_like(image)
-    decoded = cv2.imdecode(np.frombuffer(jpeg, dtype=np.uint8), cv2.IMREAD_COLOR)
-    if decoded is not None:
-        height = round(image.shape[1] * decoded.shape[0] / decoded.shape[1])
-        height = min(height, image.shape[0])
-        start = (image.shape[0] - height) // 2
-        resized = cv2.resize(
-            decoded[..., ::-1], (image.shape[1], height), interpolation=cv2.INTER_CUBIC
-        )
-        camera[start : start + height] = resized
-    return np.concatenate([image, camera], axis=1)

@@ -354,14 +354,3 @@ def test_the_top_view_shows_ego_and_actor() -> None:
     colors = {tuple(c) for c in image.reshape(-1, 3).tolist()}
     assert topdown._EGO in colors and (150, 30, 30) in colors and topdown._ROAD in colors
     assert not np.array_equal(image, topdown.TopDown(replay, 280).draw(1.0))
-
-
-def test_a_video_is_written_or_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="webm"):
-        topdown.write_video(tmp_path / "x.mp4", _replay())
-    try:
-        written = topdown.write_video(tmp_path / "x.webm", _replay(decisions=2), fps=5, size_px=64)
-        assert written.stat().st_size > 100 and written.read_bytes()[:4] == b"\x1a\x45\xdf\xa3"
-    except RequestError as error:
-        assert "VP9" in str(error)
-    assert not list(tmp_path.glob(".part*"))
