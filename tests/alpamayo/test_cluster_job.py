@@ -132,12 +132,26 @@ def test_a_job_outlives_its_head_node_and_its_results_come_home(head: Head, tmp_
         "rollout.group_size=4", "eval.every=0", "checkpoint.every=1",
     ]  # fmt: skip
     job = ["--address", head.address, "--storage", str(store), "--name", "t1", "--no-upload"]
-    submitting = subprocess.Popen(
-        alpamayo(*job, "--config", "configs/train/cpu.yaml", *settings),
-        env=head.env, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+
+    def submit() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            alpamayo(*job, "--config", "configs/train/cpu.yaml", *settings),
+            env=head.env, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    submitting, refused = submit(), list[str]()
+
+    def driven() -> bool:
+        # A new head on a crowded machine may not run the probe in time: once more.
+        nonlocal submitting
+        if submitting.poll() is not None:
+            refused.append(submitting.communicate()[0])
+            assert len(refused) < 2, f"it ended before its time: {refused}"
+            submitting = submit()
+        return len(metrics()) > 0
+
     try:
-        wait_for(lambda: len(metrics()) > 0, 900.0, "the first iteration")
+        wait_for(driven, 900.0, "the first iteration")
         head.kill()
         head.start()
         printed, _ = submitting.communicate(timeout=900.0)
