@@ -1,11 +1,11 @@
 """What the expert's plans in the states that the policy came to add to a policy gradient.
 
-``expert_loss`` makes the expert's driven step likelier where the gradient is taken (policy
-gradients helped by demonstrations, Rajeswaran et al. 2018, sec. 4.2, here with labels on the
-policy's own states as in DAgger): exploration alone rarely finds, say, a swerve to the other side.
-``joint_loss`` is the warm start's own objective, AR + w diffusion, on whole plans of the expert: a
-policy gradient moves only the tokens that are driven, in one decoding mode, and this keeps the
-others alive.
+``objective.expert_loss`` makes the expert's driven step likelier where the gradient is taken
+(policy gradients helped by demonstrations, Rajeswaran et al. 2018, sec. 4.2, here with labels on
+the policy's own states as in DAgger): exploration alone rarely finds, say, a swerve to the other
+side. ``joint_loss`` is the warm start's own objective, AR + w diffusion, on whole plans of the
+expert: a policy gradient moves only the tokens that are driven, in one decoding mode, and this
+keeps the others alive.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from alpamayo.imitation import masks_of, two_view_loss
@@ -21,7 +20,6 @@ from alpamayo.types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from alpamayo.config import LearnerConfig
-    from alpamayo.learner.objective import Scored
 
 EXPERT, NOISE = "expert_tokens", "mask_noise"
 
@@ -57,24 +55,6 @@ def with_shown(
 def _chance(rows: int, group: IntArray) -> np.random.Generator:
     """The same for the same rollout in every run; group ids never repeat within one."""
     return np.random.default_rng([rows, int(group[0])])
-
-
-def expert_loss(now: Scored, choice: Tensor, commit: Tensor) -> tuple[Tensor, Tensor]:
-    """(negative log-likelihood [B] per token of the expert's bins ``choice`` [B, L] at the places
-    committed in round 1, share of them that are the policy's likeliest).
-
-    Round 1 sees masks alone, so these conditionals hold for any plan; those of later rounds would
-    be given the policy's own tokens.
-    """
-    length = choice.shape[1]
-    first = now.wanted < length
-    place = now.wanted[first]
-    log_probs = now.log_probs[:, first]
-    taken = log_probs.gather(-1, choice[:, place, None]).squeeze(-1)
-    scored = commit[:, place] == 0
-    best = log_probs.detach().amax(-1)
-    agree = (taken.detach() >= best - 1e-6)[scored].float().mean()
-    return -torch.where(scored, taken, 0.0).sum(1) / scored.sum(1), agree
 
 
 def joint_loss(

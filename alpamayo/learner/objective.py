@@ -174,12 +174,10 @@ def imitation_loss(
     """
     now = score(module, batch, batch["target"], settings)
     nll = -now.taken.sum(1) / now.scored.sum(1)
-    best = now.log_probs.detach().amax(-1)
-    agree = (now.taken.detach() >= best - 1e-6)[now.scored]
     loss, more = _regularised(module, batch, now, nll.mean(), settings)
     metrics = {
         "imitation_loss": float(nll.detach().mean()),
-        "accuracy": float(agree.float().mean()),
+        "accuracy": float(_likeliest(now.log_probs, now.taken, now.scored)),
     }
     return loss, metrics | more
 
@@ -206,11 +204,12 @@ def _guided(
     metrics: dict[str, float] = {}
     if settings.expert_weight > 0:
         choice = module.policy.actions.choice_of(batch[guidance.EXPERT].long())
-        nll, agree = guidance.expert_loss(now, choice, batch["commit_round"].long())
+        nll, agree = expert_loss(now, choice, batch["commit_round"].long())
         loss = loss + settings.expert_weight * nll.mean()
         metrics |= {"expert_loss": float(nll.detach().mean()), "expert_accuracy": float(agree)}
     if settings.joint_weight > 0:
-        part = _strided(batch, settings.joint_fraction)
+        every = stride(settings.joint_fraction)
+        part = {name: column[::every] for name, column in batch.items()}
         prefix = prefix_embeddings(module.policy, part)
         joint, more = guidance.joint_loss(module.policy, prefix, part, settings)
         loss = loss + settings.joint_weight * joint
@@ -223,10 +222,23 @@ def stride(fraction: float) -> int:
     return max(1, round(1.0 / fraction))
 
 
-def _strided(batch: dict[str, Tensor], fraction: float) -> dict[str, Tensor]:
-    """Every so many rows, about ``fraction`` of them."""
-    rows = slice(None, None, stride(fraction))
-    return {name: column[rows] for name, column in batch.items()}
+def expert_loss(now: Scored, choice: Tensor, commit: Tensor) -> tuple[Tensor, Tensor]:
+    """(negative log-likelihood [B] per token of the expert's bins ``choice`` [B, L] at the places
+    committed in round 1, share of them that are the policy's likeliest).
+
+    Round 1 sees masks alone, so these conditionals hold for any plan; those of later rounds would
+    be given the policy's own tokens.
+    """
+    first = now.wanted < choice.shape[1]
+    log_probs = now.log_probs[:, first]
+    taken, scored = _taken(log_probs, choice, commit, now.wanted[first])
+    return -taken.sum(1) / scored.sum(1), _likeliest(log_probs, taken, scored)
+
+
+def _likeliest(log_probs: Tensor, taken: Tensor, scored: Tensor) -> Tensor:
+    """Share of the ``scored`` tokens [B, M] that no other bin beats."""
+    best = log_probs.detach().amax(-1)
+    return (taken.detach() >= best - 1e-6)[scored].float().mean()
 
 
 def _recorded(log_prob: Tensor, now: Scored) -> Tensor:

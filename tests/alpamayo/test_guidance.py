@@ -35,10 +35,10 @@ def test_the_experts_step_is_scored_in_round_one_only() -> None:
     nothing = torch.zeros(0)
     now = Scored(probs.log(), nothing, nothing, torch.arange(6), nothing, nothing)
     choice, commit = torch.tensor([[0, 1, 1]]), torch.tensor([[0, 0, 1]])
-    loss, agree = guidance.expert_loss(now, choice, commit)
+    loss, agree = objective.expert_loss(now, choice, commit)
     assert loss.item() == pytest.approx(-(math.log(0.5) + math.log(0.75)) / 2)
     assert agree.item() == 1.0  # 0.5 is as likely as the other, 0.75 likelier
-    assert guidance.expert_loss(now, 1 - choice, commit)[1].item() == 0.5
+    assert objective.expert_loss(now, 1 - choice, commit)[1].item() == 0.5
 
 
 @pytest.mark.parametrize("scored_rounds", [1, 2])
