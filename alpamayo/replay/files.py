@@ -14,6 +14,14 @@ from typing import Any
 from alpamayo.types import RequestError
 
 
+@contextlib.contextmanager
+def _writable(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(f"{place}: expected a writable place ({error.strerror})") from None
+
+
 def write_whole(path: str | Path, data: bytes | str) -> Path:
     """Write ``data`` to ``path`` through a neighbour file; RequestError if the place cannot be
     written.
@@ -39,11 +47,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     file = Path(path)
     part = file.with_name(f".part-{file.name}")
-    try:
+    with _writable(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         part.touch()
-    except OSError as error:
-        raise RequestError(f"{file}: expected a writable place ({error.strerror})") from None
     try:
         yield part
         os.replace(part, file)
@@ -57,12 +63,10 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     folder = Path(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RequestError(f"{folder}: expected a folder that does not exist yet or is empty")
-    try:
+    with _writable(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".part-{folder.name}-", dir=folder.parent))
         part.chmod(0o755)
-    except OSError as error:
-        raise RequestError(f"{folder}: expected a writable place ({error.strerror})") from None
     try:
         yield part
         os.replace(part, folder)
