@@ -5,7 +5,6 @@ Ray places every process on a node that has all of what it asks for; so do we, t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -83,10 +82,3 @@ def told(resources: Resources) -> str:
     """For people: ``1 CPU, 0.5 GPU, sim``."""
     parts = [f"{amount:g} {name}" for name, amount in resources.items() if name in ("CPU", "GPU")]
     return ", ".join([*parts, *custom(resources)])
-
-
-def room(role: Role, nodes: Sequence[Resources]) -> int:
-    """How many processes of ``role`` alone would fit on ``nodes``."""
-    each = [(name, amount) for name, amount in role.each.items() if amount > 0]
-    fits = (min(math.floor(n.get(name, 0.0) / a + 1e-9) for name, a in each) for n in nodes)
-    return sum(fits)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from alpamayo.config import PlacementConfig, RunConfig, load_config
-from alpamayo.placement import Role, custom, missing, roles, room, told
+from alpamayo.placement import Role, custom, missing, roles, told
 from alpamayo.types import RequestError
 
 
@@ -32,8 +32,6 @@ def test_rare_places_are_kept_for_those_who_need_them() -> None:
     }
     # A process cannot be spread over nodes.
     assert missing([Role("big", 1, {"CPU": 3.0})], nodes) == {"big": 1}
-    assert room(Role("worker", 1, worker), nodes) == 4
-    assert room(Role("learner", 1, {"CPU": 0.5, "GPU": 0.25}), nodes) == 4
 
 
 def test_a_custom_resource_names_nodes_and_is_not_used_up() -> None:
